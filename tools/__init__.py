@@ -1,0 +1,1 @@
+"""What the repository runs on itself; nothing that is shipped imports it."""
