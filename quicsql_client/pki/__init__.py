@@ -4,9 +4,9 @@ Steps 1 to 3 of the guide "Configuring mTLS in production" in code. Works in mem
 written only by `write`, read only where a path is given. Knows no network and no server.
 """
 
-from quicsql_client.pki.authority import CertificateAuthority, IssuedCertificate
-from quicsql_client.pki.files import WrittenPair
-from quicsql_client.pki.inspection import (
+from .authority import CertificateAuthority, IssuedCertificate
+from .files import WrittenPair
+from .inspection import (
     CertificateFacts,
     inspect_certificate,
     inspect_certificates,

@@ -31,8 +31,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from quicsql_client.errors import ConfigurationError
-from quicsql_client.pki.files import (
+from ..errors import ConfigurationError
+from .files import (
     PEMSource,
     WrittenPair,
     label_of,
@@ -40,9 +40,9 @@ from quicsql_client.pki.files import (
     read_pem,
     write_pair,
 )
-from quicsql_client.pki.inspection import common_name as common_name_of
-from quicsql_client.pki.inspection import is_authority, load_certificates, spki_pin
-from quicsql_client.pki.names import general_names
+from .inspection import common_name as common_name_of
+from .inspection import is_authority, load_certificates, spki_pin
+from .names import general_names
 
 CA_DAYS = 3650  # guide, step 1
 SERVER_DAYS = 825  # guide, step 2

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from quicsql_client.errors import ConfigurationError
+from ..errors import ConfigurationError
 
 PEMSource = str | bytes | os.PathLike[str]
 """A path, or the PEM text itself: a str or bytes with a BEGIN line is the text."""

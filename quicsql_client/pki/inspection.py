@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from quicsql_client.errors import ConfigurationError
-from quicsql_client.pki.files import PEMSource, label_of, read_pem
+from ..errors import ConfigurationError
+from .files import PEMSource, label_of, read_pem
 
 _USAGE_NAMES = {
     ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cryptography import x509
 
-from quicsql_client.errors import ConfigurationError
+from ..errors import ConfigurationError
 
 # RFC 1123 labels; an underscore is let through, as container platforms name hosts so.
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
