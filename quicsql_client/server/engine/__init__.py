@@ -1,0 +1,30 @@
+"""The engine: SQL on SQLite connections, bounded and isolated, in threads of its own.
+
+It knows nothing of HTTP, principals or configuration files. apsw is the only SQLite of the process.
+"""
+
+from .access import (
+    Access,
+    BatchFailure,
+    Caps,
+    DatabaseUnavailable,
+    EngineError,
+    MaskedFailure,
+    PolicyDenied,
+    SQLFailure,
+    StatementTimeout,
+    UnknownDatabase,
+)
+
+__all__ = [
+    "Access",
+    "BatchFailure",
+    "Caps",
+    "DatabaseUnavailable",
+    "EngineError",
+    "MaskedFailure",
+    "PolicyDenied",
+    "SQLFailure",
+    "StatementTimeout",
+    "UnknownDatabase",
+]
