@@ -1,0 +1,239 @@
+"""One request on its way through the application, and the answers that every endpoint shares.
+
+Knows ASGI and the parts that a request needs; knows no endpoint and no order of checks (`app`).
+Source: protocol/README.md, Life of a request and Shared failure statuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+from ...errors import RemoteProtocolError
+from ...wire import native
+from ...wire.messages import JSON_HEADERS, Headers, Response
+from ..auth import ANONYMOUS, Authenticator, Principal
+from ..config import RoutingConfig
+from ..engine import Access, UnknownDatabase
+from ..limits import Limits
+from ..policy import Level, Policy
+from ..registry import Database, Registry
+from ..sessions import Sessions
+
+__all__ = [
+    "READ_ONLY",
+    "ClientGone",
+    "Exchange",
+    "Listening",
+    "Refusal",
+    "Services",
+    "Settings",
+    "decode",
+    "json_response",
+    "unavailable",
+]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+
+_Read = TypeVar("_Read")
+_Done = TypeVar("_Done")
+
+READ_ONLY: Final = "forbidden: read-only (write not permitted)"
+
+# A statement that is done sooner needs no watch for its client: most are, and a watch costs more
+# than they do.
+_WATCH_AFTER_S: Final = 0.05
+_RETRY_BUSY_S: Final = 1
+
+
+class Refusal(Exception):
+    """The request ends here with this status and message; headers are added to the answer's."""
+
+    def __init__(self, status: int, message: str, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers
+
+    def response(self) -> Response:
+        """The answer: the error envelope."""
+        return json_response(native.encode_error(self.message), self.status, self.headers)
+
+
+class ClientGone(Exception):
+    """The client went away while its statement ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a reload replaces as a whole; a request uses the settings it began with."""
+
+    authenticator: Authenticator
+    policy: Policy
+    max_request_bytes: int
+    statement_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What outlives a reload."""
+
+    registry: Registry
+    sessions: Sessions
+    limits: Limits
+    routing: RoutingConfig
+    has_control_plane: bool
+    has_enrolment: bool
+    body_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The listener that a request came by: its name, and the authentication methods it accepts."""
+
+    name: str
+    methods: frozenset[str]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request with what the stages before have found out about it.
+
+    principal: ANONYMOUS until authenticated. database, endpoint: "" until routed. level: NONE until
+    authorised.
+    """
+
+    scope: Scope
+    receive: Receive
+    listening: Listening
+    settings: Settings
+    services: Services
+    principal: Principal = ANONYMOUS
+    database: str = ""
+    endpoint: str = ""
+    level: Level = Level.NONE
+
+    @property
+    def method(self) -> str:
+        """The HTTP method, in capitals."""
+        return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The percent-decoded path."""
+        return str(self.scope["path"])
+
+    @property
+    def host(self) -> str:
+        """The Host header, or ""."""
+        hosts = (value for name, value in self.scope["headers"] if name == b"host")
+        return next(hosts, b"").decode("latin-1")
+
+    @property
+    def access(self) -> Access:
+        """What the principal's level allows its statements to do."""
+        return Access.READ_WRITE if self.level >= Level.READ_WRITE else Access.READ_ONLY
+
+    def opened_database(self) -> Database:
+        """The database of the request. Raises Refusal: 404 when it is not served."""
+        try:
+            return self.services.registry.get(self.database)
+        except UnknownDatabase:
+            raise Refusal(404, "unknown database") from None
+
+    async def read_body(self) -> bytes:
+        """The whole body. Raises Refusal: 413 over the cap, 400 when it stalls or the client goes
+        away.
+        """
+        try:
+            async with asyncio.timeout(self.services.body_timeout_s):
+                return await self._read_capped(self.settings.max_request_bytes)
+        except (TimeoutError, ClientGone):
+            closing: Headers = ()
+            if str(self.scope["http_version"]).startswith("1"):
+                closing = (("connection", "close"),)
+            raise Refusal(400, "read body", closing) from None
+
+    async def _read_capped(self, max_bytes: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > max_bytes:
+                raise Refusal(413, "request body exceeds the maximum allowed size")
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def while_connected(self, work: Awaitable[_Done]) -> _Done:
+        """Await work that the client waits for; when it goes away, cancel the work and raise
+        ClientGone.
+
+        Only after the body was read: nothing but a disconnect may be left to receive.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "requests are served in tasks"  # noqa: S101
+        watch = _Watch(self.receive, task)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if watch.is_gone and task.cancelling() <= 1:
+                raise ClientGone from None
+            raise
+        finally:
+            watch.end()
+
+
+class _Watch:
+    """Cancels a task when `receive` says that the client is gone; begins after a moment."""
+
+    def __init__(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+        self.is_gone = False
+        self._receive = receive
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(_WATCH_AFTER_S, self._begin)
+
+    def _begin(self) -> None:
+        self._waiting = self._loop.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.is_gone = True
+        self._task.cancel()
+
+    def end(self) -> None:
+        """Stop watching; a cancellation that was ours no longer counts."""
+        self._timer.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self.is_gone:
+            self._task.uncancel()
+
+
+def decode(read: Callable[[bytes], _Read], body: bytes) -> _Read:
+    """What a wire decoder makes of a body. Raises Refusal: 400 with the decoder's text."""
+    try:
+        return read(body)
+    except RemoteProtocolError as exc:
+        raise Refusal(400, exc.message) from None
+
+
+def json_response(body: bytes, status: int = 200, headers: Headers = ()) -> Response:
+    """A JSON answer."""
+    return Response(status, (*JSON_HEADERS, *headers), body)
+
+
+def unavailable(message: str) -> Refusal:
+    """503: the same request may succeed in a moment."""
+    return Refusal(503, message, (("retry-after", str(_RETRY_BUSY_S)),))

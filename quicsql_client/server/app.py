@@ -1,0 +1,320 @@
+"""The application: every listener's requests, from the ASGI scope to the answer.
+
+One object serves all listeners and outlives reloads; `on` gives a listener its callable. The order
+of checks is the list `STAGES`, the paths are the table `ENDPOINTS`. It must not know sockets or
+TLS: a peer's certificate arrives in the ASGI `tls` extension.
+Source: protocol/README.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ..wire.health import encode_health
+from ..wire.messages import Response
+from .api import hrana, native
+from .api.exchange import (
+    READ_ONLY,
+    Exchange,
+    Listening,
+    Message,
+    Receive,
+    Refusal,
+    Scope,
+    Services,
+    Settings,
+    json_response,
+    unavailable,
+)
+from .auth import Authenticator
+from .config import Config
+from .engine import DatabaseUnavailable
+from .limits import Limits
+from .policy import Level, Policy, principals_that_lost
+from .registry import Registry
+from .routing import NoRoute, resolve
+from .sessions import Sessions
+
+__all__ = ["ENDPOINTS", "STAGES", "Application"]
+
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Handler: TypeAlias = Callable[[Exchange], Awaitable[Response]]
+Stage: TypeAlias = Callable[[Exchange], Awaitable[Response | None]]
+
+_log = logging.getLogger("quicsql.server")
+
+# A body that takes longer is cut (protocol/transports.md, Timeouts).
+BODY_TIMEOUT_S: Final = 30.0
+_CHALLENGE: Final = (("www-authenticate", 'Bearer, Basic realm="restricted"'),)
+
+
+class Application:
+    """The ASGI 3 application of the server, shared by its listeners.
+
+    registry, sessions: open ones, which the caller closes after the last listener. body_timeout_s:
+    how long a request's body may take.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        registry: Registry,
+        sessions: Sessions,
+        body_timeout_s: float = BODY_TIMEOUT_S,
+    ) -> None:
+        limits = Limits(
+            rate_per_s=config.limits.rate.per_principal_rps,
+            max_concurrent_per_db=config.limits.max_concurrent_per_db,
+        )
+        self._settings = _settings(config)
+        self._services = Services(
+            registry=registry,
+            sessions=sessions,
+            limits=limits,
+            routing=config.routing,
+            has_control_plane=config.control_plane.enabled,
+            has_enrolment=config.auth.enroll.enabled,
+            body_timeout_s=body_timeout_s,
+        )
+
+    def on(self, methods: Collection[str], name: str = "") -> ASGIApplication:
+        """The ASGI callable of a listener that accepts these authentication methods."""
+        listening = Listening(name, frozenset(methods))
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                raise NotImplementedError(f"only HTTP is served, not {scope['type']!r}")
+            exchange = Exchange(scope, receive, listening, self._settings, self._services)
+            await _send(await _answer(exchange), exchange.method, send)
+
+        return application
+
+    def reload(self, config: Config) -> frozenset[str]:
+        """Take over principals, grants, limits and caps, for the next request on any connection.
+
+        Gives the names of the principals that are gone or lost a grant ("" for anonymous callers);
+        the caller ends their streams. Listeners, databases and routing stay as they were. The
+        statement timeout and the caps of results on databases are the registry's
+        (`Registry.replace_caps`).
+        """
+        old, self._settings = self._settings, _settings(config)
+        self._services.limits.replace(
+            rate_per_s=config.limits.rate.per_principal_rps,
+            max_concurrent_per_db=config.limits.max_concurrent_per_db,
+        )
+        return principals_that_lost(old.policy, self._settings.policy)
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(
+        authenticator=Authenticator(config.auth),
+        policy=Policy(config),
+        max_request_bytes=config.limits.max_request_bytes,
+        statement_timeout_s=config.limits.statement_timeout_s,
+    )
+
+
+async def _answer(exchange: Exchange) -> Response:
+    """The first answer that a stage gives; every failure becomes the error envelope."""
+    try:
+        for stage in STAGES:
+            response = await stage(exchange)
+            if response is not None:
+                return response
+        raise LookupError("the last stage always answers")
+    except Refusal as refusal:
+        return refusal.response()
+    except DatabaseUnavailable as exc:
+        _log.warning("database %s is not available: %s", exchange.database, exc)
+        return unavailable("database temporarily unavailable").response()
+    except Exception:  # the border of a request: one that fails must not take its connection along
+        _log.exception(
+            "request failed method=%s database=%s endpoint=%s listener=%s",
+            *(exchange.method, exchange.database, exchange.endpoint, exchange.listening.name),
+        )
+        return Refusal(500, "internal error").response()
+
+
+async def _send(response: Response, method: str, send: Send) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in response.headers]
+    headers.append((b"content-length", b"%d" % len(response.body)))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    body = b"" if method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+# The stages, in the order of STAGES. Each answers, refuses, or finds something out and lets the
+# next one look.
+
+
+async def _answer_public_paths(exchange: Exchange) -> Response | None:
+    """Paths that ask for no credentials. Source: protocol/auth.md, Public paths."""
+    if exchange.path == "/_health":
+        return json_response(encode_health())
+    if exchange.path in _own_authentication(exchange):
+        raise _not_served(exchange.path)
+    return None
+
+
+def _own_authentication(exchange: Exchange) -> set[str]:
+    """The paths under /_auth that check credentials themselves on this listener."""
+    methods, paths = exchange.listening.methods, set()
+    if "keyring" in methods:
+        paths.add("/_auth/challenge")
+        if exchange.services.has_enrolment:
+            paths.add("/_auth/enroll")
+    if "session" in methods:
+        paths.add("/_auth/session")
+    return paths
+
+
+async def _answer_version_probes(exchange: Exchange) -> Response | None:
+    """`GET /<db>/v2` and `/v3`: libSQL clients probe without credentials and fall back to Hrana 2
+    on a 401.
+    """
+    if exchange.method == "GET" and not exchange.path.startswith("/_"):
+        try:
+            target = resolve(exchange.services.routing, exchange.path, exchange.host)
+        except NoRoute:
+            return None
+        if target.endpoint in _PROBES:
+            return Response(200)
+    return None
+
+
+async def _authenticate(exchange: Exchange) -> None:
+    principal = await exchange.settings.authenticator.authenticate(
+        exchange.scope, exchange.scope["headers"], exchange.listening.methods
+    )
+    if principal is None:
+        raise Refusal(401, "authentication required", _CHALLENGE)
+    exchange.principal = principal
+
+
+async def _answer_server_paths(exchange: Exchange) -> None:
+    """`/_...` paths, none of which is a database. Source: protocol/README.md, Routing."""
+    path = exchange.path
+    if not path.startswith("/_"):
+        return
+    if path == "/_metrics":
+        raise _not_served(path)
+    if path == "/_admin" or path.startswith("/_admin/"):
+        if not exchange.services.has_control_plane:
+            raise Refusal(404, "control plane not enabled")
+        raise _not_served(path)
+    raise Refusal(404, "reserved path not available")
+
+
+async def _route(exchange: Exchange) -> None:
+    try:
+        target = resolve(exchange.services.routing, exchange.path, exchange.host)
+    except NoRoute as exc:
+        raise Refusal(404, str(exc)) from None
+    if target.endpoint not in ENDPOINTS:
+        raise Refusal(404, f"unknown endpoint {target.endpoint}")
+    exchange.database, exchange.endpoint = target.database, target.endpoint
+
+
+async def _permit(exchange: Exchange) -> None:
+    """The HTTP method, then the level; blob endpoints look at the level first."""
+    endpoint = ENDPOINTS[exchange.endpoint]
+    exchange.level = exchange.settings.policy.level(exchange.database, exchange.principal.name)
+    if endpoint.is_level_first:
+        _require_level(exchange.level, endpoint.level)
+    if endpoint.method is not None and exchange.method != endpoint.method:
+        raise Refusal(405, f"use {endpoint.method}")
+    _require_level(exchange.level, endpoint.level)
+    if endpoint.handler is None:
+        raise _not_served(exchange.endpoint)
+
+
+def _require_level(level: Level, required: Level) -> None:
+    """Source: protocol/auth.md, Authorisation."""
+    if level >= required:
+        return
+    raise Refusal(403, READ_ONLY if level else "forbidden: no access to this database")
+
+
+async def _serve(exchange: Exchange) -> Response:
+    """Admit and run. A request that is refused as busy has still spent its token."""
+    endpoint = ENDPOINTS[exchange.endpoint]
+    assert endpoint.handler is not None, "_permit refuses what has none"  # noqa: S101
+    if not endpoint.is_limited:
+        return await endpoint.handler(exchange)
+    limits = exchange.services.limits
+    wait_s = limits.take_token(exchange.principal.name)
+    if wait_s:
+        retry_after = (("retry-after", str(math.ceil(wait_s))),)
+        raise Refusal(429, "rate limit exceeded", retry_after)
+    if not limits.enter(exchange.database):
+        raise unavailable("database busy: too many concurrent requests")
+    try:
+        return await endpoint.handler(exchange)
+    finally:
+        limits.leave(exchange.database)
+
+
+STAGES: Final[tuple[Stage, ...]] = (
+    _answer_public_paths,
+    _answer_version_probes,
+    _authenticate,
+    _answer_server_paths,
+    _route,
+    _permit,
+    _serve,
+)
+"""What every request passes, in this order. Source: protocol/README.md, Life of a request."""
+
+
+async def _probe(exchange: Exchange) -> Response:
+    return Response(200)
+
+
+def _not_served(endpoint: str) -> Refusal:
+    return Refusal(501, f"not served by this version of the reference server: {endpoint}")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a path asks of a request.
+
+    method: None is any. handler: None is a part of a later version (501). is_limited: whether rate
+    and concurrency limits hold. is_level_first: look at the level before the method.
+    """
+
+    method: str | None
+    level: Level
+    handler: Handler | None = None
+    is_limited: bool = True
+    is_level_first: bool = False
+
+
+_PROBES: Final = ("/v2", "/v3")
+
+ENDPOINTS: Final[dict[str, Endpoint]] = {
+    "/query": Endpoint("POST", Level.READ_ONLY, native.query),
+    **dict.fromkeys(_PROBES, Endpoint(None, Level.NONE, _probe, is_limited=False)),
+    "/v2/pipeline": Endpoint("POST", Level.READ_ONLY, hrana.pipeline),
+    "/v3/pipeline": Endpoint("POST", Level.READ_ONLY, hrana.pipeline),
+    "/v2/cursor": Endpoint("POST", Level.READ_ONLY),
+    "/v3/cursor": Endpoint("POST", Level.READ_ONLY),
+    "/export": Endpoint("GET", Level.READ_ONLY),
+    "/backup": Endpoint("GET", Level.READ_ONLY),
+    "/changeset/apply": Endpoint("POST", Level.READ_WRITE),
+    "/changeset/invert": Endpoint("POST", Level.READ_ONLY),
+    "/changeset/concat": Endpoint("POST", Level.READ_ONLY),
+    "/blob/provision": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
+    "/blob/create": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
+    "/blob/write": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
+    "/blob/read": Endpoint("GET", Level.READ_ONLY, is_level_first=True),
+    "/blob/size": Endpoint("GET", Level.READ_ONLY, is_level_first=True),
+    "/blob/delete": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
+    "/changes": Endpoint("GET", Level.READ_ONLY),
+}
+"""The paths behind a database's name. Source: protocol/README.md, Endpoints."""

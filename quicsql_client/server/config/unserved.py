@@ -1,0 +1,121 @@
+"""What a configuration may ask for and this version of the reference server does not serve.
+
+The one table of such things: when the server learns one, its row goes. It must not know files or
+rules.
+Source: protocol/config.md, Keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from .model import Config
+from .problems import Path, format_path
+
+__all__ = ["NOT_SERVED", "Unserved", "find_unserved"]
+
+
+@dataclass(frozen=True)
+class Unserved:
+    """One thing that is not served.
+
+    where: the paths at which a configuration asks for it; instead: what happens.
+    """
+
+    where: Callable[[Config], Iterator[Path]]
+    instead: str
+
+
+def _listeners_with_transport(transport: str) -> Callable[[Config], Iterator[Path]]:
+    def find(config: Config) -> Iterator[Path]:
+        for index, listener in enumerate(config.listeners):
+            if listener.transport == transport:
+                yield ("listeners", index, "transport")
+
+    return find
+
+
+def _listeners_with_auth(method: str) -> Callable[[Config], Iterator[Path]]:
+    def find(config: Config) -> Iterator[Path]:
+        for index, listener in enumerate(config.listeners):
+            if method in listener.auth:
+                yield ("listeners", index, "auth", listener.auth.index(method))
+
+    return find
+
+
+def _profiles_with_mode(mode: str) -> Callable[[Config], Iterator[Path]]:
+    def find(config: Config) -> Iterator[Path]:
+        for name, profile in config.tls.items():
+            if profile.mode == mode:
+                yield ("tls", name, "mode")
+
+    return find
+
+
+def _when(condition: Callable[[Config], object], *path: str) -> Callable[[Config], Iterator[Path]]:
+    def find(config: Config) -> Iterator[Path]:
+        if condition(config):
+            yield path
+
+    return find
+
+
+NOT_SERVED: Final = (
+    Unserved(_listeners_with_transport("h3"), "transport h3: the listener is skipped"),
+    Unserved(
+        _profiles_with_mode("qip"),
+        "tls mode qip: the server does not start with a listener that uses this profile",
+    ),
+    Unserved(_listeners_with_auth("keyring"), "auth method keyring: it authenticates nobody"),
+    Unserved(_listeners_with_auth("session"), "auth method session: it authenticates nobody"),
+    Unserved(_listeners_with_auth("peercred"), "auth method peercred: it authenticates nobody"),
+    Unserved(
+        _when(lambda config: config.auth.authorized_keys, "auth", "authorized_keys"),
+        "the key roster: the file is not read",
+    ),
+    Unserved(
+        _when(lambda config: config.auth.session.enabled, "auth", "session", "enabled"),
+        "session tokens: none are minted or accepted",
+    ),
+    Unserved(
+        _when(lambda config: config.auth.enroll.enabled, "auth", "enroll", "enabled"),
+        "device enrolment: nobody can enrol",
+    ),
+    Unserved(
+        _when(
+            lambda config: config.auth.sql_policy.allow_attach, "auth", "sql_policy", "allow_attach"
+        ),
+        "ATTACH: it stays refused",
+    ),
+    Unserved(
+        _when(lambda config: config.control_plane.enabled, "control_plane", "enabled"),
+        "the /_admin surface: nothing can be administered there",
+    ),
+    Unserved(
+        _when(lambda config: config.changefeed.enabled, "changefeed", "enabled"),
+        "the change feed: nothing is recorded and nobody can subscribe",
+    ),
+    Unserved(
+        _when(lambda config: config.cors.enabled, "cors", "enabled"),
+        "CORS: browsers of other origins get no permission",
+    ),
+    Unserved(
+        _when(lambda config: config.server.meta_store is not None, "server", "meta_store"),
+        "the meta store: nothing is kept in it",
+    ),
+    Unserved(
+        _when(lambda config: config.logging.slow_threshold_s > 0, "logging", "slow_threshold"),
+        "the log of slow statements: none is written",
+    ),
+)
+"""Each thing that parses and is validated, and has no effect yet."""
+
+
+def find_unserved(config: Config) -> Iterator[tuple[str, Path]]:
+    """Text and path of each warning about what the configuration asks for in vain."""
+    for row in NOT_SERVED:
+        for path in row.where(config):
+            yield f"config: {format_path(path)}: not served by this version: {row.instead}", path

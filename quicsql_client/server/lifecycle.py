@@ -1,0 +1,336 @@
+"""The server as a whole: build everything from a configuration, listen, reload, drain, stop.
+
+`Server` runs in any event loop and touches no signal, no process state and no log set-up; `serve`
+is the process around it. It must not know requests.
+Source: protocol/transports.md, Shutdown; protocol/config.md, Validation order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from ..errors import ConfigurationError
+from .app import Application
+from .config import Config, ConfigError, ListenerConfig, LoadedConfig, TLSProfile, load_config
+from .engine import Caps, DatabaseUnavailable
+from .listeners import (
+    ClientAuth,
+    Listener,
+    open_listener,
+    self_signed_context,
+    server_context,
+)
+from .logs import LOGGER_NAME, configure_logging, escaped
+from .registry import Registry
+from .reloading import Changes, compare, databases_added, opens_up
+from .sessions import Sessions
+
+__all__ = ["DRAIN_S", "Server", "serve"]
+
+_log = logging.getLogger(LOGGER_NAME)
+
+DRAIN_S: Final = 10.0
+"""How long requests in flight may take to finish (protocol/transports.md, Shutdown)."""
+
+_UNBUILT_TRANSPORTS: Final = frozenset(("h3",))
+_TLS_TRANSPORTS: Final = frozenset(("h2",))
+_OWNER_ONLY: Final = 0o077
+
+
+class Server:
+    """A server of one configuration, in the event loop that awaits its methods.
+
+    `start` once, then `reload` any number of times, then `stop` (also after a `drain`). Not
+    thread-safe.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._started_with = self._config = config
+        self._registry = Registry(
+            config.databases, data_dir=config.server.data_dir, caps=_caps(config)
+        )
+        self._sessions: Sessions | None = None
+        self._application: Application | None = None
+        self._open: list[_Open] = []
+        self._reloading = asyncio.Lock()
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """The open listeners, in the configuration's order, with the addresses that they are bound
+        to.
+        """
+        return tuple(entry.listener for entry in self._open)
+
+    async def start(self) -> None:
+        """Open every database, then every listener in order; when one fails, close all that was
+        opened.
+
+        Raises: ConfigurationError, with the text to log.
+        """
+        try:
+            await self._registry.open()
+            self._sessions = sessions = _sessions(self._config)
+            self._application = Application(
+                self._config, registry=self._registry, sessions=sessions
+            )
+            for listener in self._config.listeners:
+                await self._open_listener(listener, self._application)
+        except BaseException:
+            await self.stop(grace_s=0.0)
+            raise
+
+    async def _open_listener(self, config: ListenerConfig, application: Application) -> None:
+        try:
+            await self._listen(config, application)
+        except ConfigurationError as exc:
+            place = f"listener {config.name}: "
+            reason = str(exc).removeprefix(place)
+            raise ConfigurationError(f"start listeners: {place}{reason}") from exc
+
+    async def _listen(self, config: ListenerConfig, application: Application) -> None:
+        if config.transport in _UNBUILT_TRANSPORTS:
+            _log.info(
+                "listener %s skipped: transport %s is not served by this version",
+                *(config.name, config.transport),
+            )
+            return
+        make_context = _context_maker(config, self._config)
+        listener = await open_listener(
+            name=config.name,
+            transport=config.transport,
+            address=config.address,
+            app=application.on(config.auth, config.name),
+            context=make_context() if make_context else None,
+            socket_mode=config.socket_mode,
+        )
+        self._open.append(_Open(listener, make_context))
+
+    async def reload(self, config: Config) -> Changes:
+        """Take over principals, grants, limits, added databases and the contents of TLS files; say
+        what changed and what could not.
+
+        In force for the next request on every connection; connections stay. Streams of principals
+        that are gone or lost a grant are rolled back. Raises: ConfigurationError, and nothing was
+        changed.
+        """
+        async with self._reloading:
+            assert self._application is not None, "reload after start"  # noqa: S101
+            assert self._sessions is not None, "reload after start"  # noqa: S101
+            if opens_up(self._config, config):
+                raise ConfigurationError(
+                    "the new configuration has no principal and no grant, which would let "
+                    "everyone in: restart the server if that is wanted"
+                )
+            contexts = self._fresh_contexts()
+            changes = compare(self._config, config, started_with=self._started_with)
+            await self._add_databases(config)
+            for entry, context in contexts:
+                entry.listener.replace_context(context)
+            self._registry.replace_caps(_caps(config))
+            lost = self._application.reload(config)
+            self._config = config
+            await self._sessions.end_of_principals(lost)
+            return changes
+
+    def _fresh_contexts(self) -> list[tuple[_Open, ssl.SSLContext]]:
+        """The certificates, read anew, all before any is taken. Self-signed ones stay."""
+        return [(entry, entry.make_context()) for entry in self._open if entry.make_context]
+
+    async def _add_databases(self, config: Config) -> None:
+        """Open the databases that are not served yet: all of them, or none."""
+        added = databases_added(self._started_with, config)
+        opened: list[str] = []
+        try:
+            for database in added:
+                await self._registry.add(database)
+                opened.append(database.name)
+        except (DatabaseUnavailable, ValueError) as error:
+            for name in opened:
+                await self._registry.remove(name)
+            raise ConfigurationError(f'open database "{database.name}": {error}') from error
+        databases = (*self._started_with.databases, *added)
+        self._started_with = msgspec.structs.replace(self._started_with, databases=databases)
+
+    async def drain(self, grace_s: float = DRAIN_S) -> int:
+        """Stop accepting and wait for what is in flight, at most grace_s; the number of requests
+        cut off.
+        """
+        listeners, self._open = self.listeners, []
+        return sum(await asyncio.gather(*(listener.drain(grace_s) for listener in listeners)))
+
+    async def stop(self, grace_s: float = DRAIN_S) -> int:
+        """Drain, roll back the streams that are left, close the databases; the number of requests
+        cut off.
+        """
+        aborted = await self.drain(grace_s)
+        if self._sessions is not None:
+            await self._sessions.close()
+        await self._registry.close()
+        return aborted
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """An open listener. make_context: builds its TLS context from the files as they are now; None:
+    nothing to.
+    """
+
+    listener: Listener
+    make_context: Callable[[], ssl.SSLContext] | None
+
+
+def _context_maker(listener: ListenerConfig, config: Config) -> Callable[[], ssl.SSLContext] | None:
+    """What builds the TLS context of a listener; None where its transport has none."""
+    if listener.transport not in _TLS_TRANSPORTS:
+        return None
+    profile = config.tls[listener.tls or ""]
+    client_ca = profile.client_ca or None
+    client_auth = _client_auth(listener, profile)
+    if profile.mode == "self_signed":
+        context = self_signed_context(
+            hosts=profile.hosts,
+            client_ca=client_ca,
+            client_auth=client_auth,
+            min_version=profile.min_version,
+        )
+        return lambda: context  # its certificate lives as long as the listener
+    if profile.mode != "files":
+        raise ConfigurationError(
+            f"tls mode {profile.mode!r} is not served by this version: use files or self_signed"
+        )
+    return lambda: server_context(
+        cert=profile.cert,
+        key=profile.key,
+        client_ca=client_ca,
+        client_auth=client_auth,
+        min_version=profile.min_version,
+    )
+
+
+def _client_auth(listener: ListenerConfig, profile: TLSProfile) -> ClientAuth:
+    """Source: protocol/auth.md, mTLS (the table)."""
+    if not profile.client_ca:
+        return ClientAuth.NONE
+    return ClientAuth.REQUIRED if set(listener.auth) == {"mtls"} else ClientAuth.OPTIONAL
+
+
+def _caps(config: Config) -> Caps:
+    limits = config.limits
+    return Caps(limits.max_rows, limits.max_result_bytes, limits.statement_timeout_s)
+
+
+def _sessions(config: Config) -> Sessions:
+    return Sessions(
+        tx_idle_timeout_s=config.limits.tx_idle_timeout_s,
+        max_tx_lifetime_s=config.limits.max_tx_lifetime_s,
+        max_sessions_per_db=config.limits.max_sessions_per_db,
+    )
+
+
+def serve(config_path: str | os.PathLike[str]) -> int:
+    """Serve the configuration of a file until SIGTERM or SIGINT; the exit code.
+
+    Prints `listening name=... transport=... address=...` for each listener and then `ready` on
+    standard error. 0: ended by a signal, after a drain of at most DRAIN_S (a second signal ends the
+    process at once). 1: the configuration is wrong, each problem on its own line, or the server
+    could not start. SIGHUP reloads the file. Sets the process's umask to 077, so that the files
+    that it makes are its owner's alone.
+    Source: protocol/transports.md, Shutdown; protocol/config.md.
+    """
+    os.umask(_OWNER_ONLY)
+    try:
+        loaded = load_config(config_path)
+    except ConfigError as exc:
+        for problem in exc.problems:
+            _say(f"quicsql: load config: {escaped(problem)}")
+        return 1
+    configure_logging(loaded.config.logging.format)
+    return asyncio.run(_Process(config_path, loaded).run())
+
+
+class _Process:
+    """A server and the signals that steer it."""
+
+    def __init__(self, path: str | os.PathLike[str], loaded: LoadedConfig) -> None:
+        self._path = path
+        self._loaded = loaded
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Event()
+
+    async def run(self) -> int:
+        for warning in self._loaded.warnings:
+            _log.warning("%s", warning)
+        server = Server(self._loaded.config)
+        try:
+            await server.start()
+        except ConfigurationError as exc:
+            _log.error("quicsql: start: %s", exc)
+            return 1
+        loop = asyncio.get_running_loop()
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(ending, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reloading.set)
+        for listener in server.listeners:
+            place = f"transport={listener.transport} address={listener.address}"
+            _say(f"listening name={escaped(listener.name)} {escaped(place)}")
+        _say("ready")
+        await self._steer(server)
+        return 0
+
+    def _stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(ending)  # a second one ends the process in the default way
+        self._stopping.set()
+
+    async def _steer(self, server: Server) -> None:
+        reloads = asyncio.create_task(self._reload_when_told(server))
+        try:
+            await self._stopping.wait()
+            _log.info("draining for at most %g s", DRAIN_S)
+            aborted = await server.stop()
+            _log.info("stopped, %d requests cut off", aborted)
+        finally:
+            reloads.cancel()
+
+    async def _reload_when_told(self, server: Server) -> None:
+        while True:
+            await self._reloading.wait()
+            self._reloading.clear()
+            try:
+                await self._reload(server)
+            except Exception:  # whatever is wrong with a reload, the server that runs goes on
+                _log.exception("reload failed, the running configuration stays")
+
+    async def _reload(self, server: Server) -> None:
+        try:
+            loaded = await asyncio.to_thread(load_config, self._path)
+            changes = await server.reload(loaded.config)
+        except ConfigError as exc:
+            for problem in exc.problems:
+                _log.error("reload refused, the running configuration stays: %s", problem)
+            return
+        except ConfigurationError as exc:
+            _log.error("reload refused, the running configuration stays: %s", exc)
+            return
+        for warning in loaded.warnings:
+            _log.warning("%s", warning)
+        for change in changes.applied:
+            _log.info("reloaded: %s", change)
+        for key in changes.needs_restart:
+            _log.warning("changed in the file but needs a restart: %s", key)
+        _log.info("reload done, %d changes", len(changes.applied))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

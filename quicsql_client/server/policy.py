@@ -1,0 +1,85 @@
+"""Who may do what: a principal's level on a database.
+
+Built once for each configuration and never changed. It must not know how a principal was proved,
+nor requests.
+Source: protocol/auth.md, Authorisation.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import Final
+
+from .config import Config
+
+__all__ = ["WILDCARD", "Level", "Policy", "principals_that_lost"]
+
+WILDCARD: Final = "*"
+
+
+class Level(enum.IntEnum):
+    """What a principal may do on one database; a higher level holds the lower ones."""
+
+    NONE = 0
+    READ_ONLY = 1
+    READ_WRITE = 2
+    ADMIN = 3
+
+    @classmethod
+    def named(cls, name: str) -> Level:
+        """The level of the configuration's word: "none", "read-only", "read-write" or "admin"."""
+        return cls[name.replace("-", "_").upper()]
+
+
+class Policy:
+    """The grants of one configuration.
+
+    Effective level: the greater of the principal's own grant and the `*` grant on that database.
+    Without any principal and any grant (open mode) everyone may read and write every database.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._principals = frozenset(principal.name for principal in config.auth.principals)
+        self._levels: dict[str, dict[str, Level]] = {}
+        for database in config.databases:
+            levels = self._levels.setdefault(database.name, {})
+            for grant in database.grants:
+                granted = Level.named(grant.level)
+                levels[grant.principal] = max(granted, levels.get(grant.principal, Level.NONE))
+        self._is_open = config.is_open_mode
+
+    def level(self, database: str, principal: str) -> Level:
+        """What the principal ("" is anonymous) may do on the database, served or not."""
+        if self._is_open:
+            return Level.READ_WRITE
+        levels = self._levels.get(database)
+        if levels is None:
+            return Level.NONE
+        return max(levels.get(principal, Level.NONE), levels.get(WILDCARD, Level.NONE))
+
+    @property
+    def principals(self) -> frozenset[str]:
+        """The declared principals' names."""
+        return self._principals
+
+    @property
+    def databases(self) -> frozenset[str]:
+        """The names of the databases that the configuration declares."""
+        return frozenset(self._levels)
+
+
+def principals_that_lost(old: Policy, new: Policy) -> frozenset[str]:
+    """Names that are no longer declared, or whose level fell on any database; "" when anonymous
+    callers lost.
+
+    These are the ones whose streams and feeds end when the new policy takes over.
+    """
+    databases = old.databases | new.databases
+    everyone = old.principals | {""}
+    fallen = {name for name in everyone if _has_fallen(name, databases, old, new)}
+    return frozenset((old.principals - new.principals) | fallen)
+
+
+def _has_fallen(name: str, databases: Iterable[str], old: Policy, new: Policy) -> bool:
+    return any(new.level(database, name) < old.level(database, name) for database in databases)

@@ -1,0 +1,117 @@
+"""A reload in words: what is taken over, what waits for a restart."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from quicsql_client.server.config import (
+    AuthConfig,
+    Config,
+    LimitsConfig,
+    ListenerConfig,
+    LoggingConfig,
+    PoolConfig,
+    RateConfig,
+    ServerConfig,
+    SessionConfig,
+    TLSProfile,
+)
+from quicsql_client.server.reloading import compare, opens_up
+from tests.fix_principals import by_token, grants, memory
+
+OLD = Config(
+    auth=AuthConfig(principals=(by_token("ann", "first"), by_token("ben", "other"))),
+    databases=(memory("app", *grants(ann="read-write", ben="read-only")), memory("mem")),
+    listeners=(ListenerConfig(name="l", transport="h1", address="127.0.0.1:0"),),
+)
+
+
+def changed(**sections: object) -> Config:
+    return msgspec.structs.replace(OLD, **sections)
+
+
+def applied(new: Config) -> list[str]:
+    return sorted(compare(OLD, new, started_with=OLD).applied)
+
+
+def needs_restart(new: Config) -> list[str]:
+    return sorted(compare(OLD, new, started_with=OLD).needs_restart)
+
+
+def test_nothing_changed() -> None:
+    assert applied(changed()) == []
+    assert needs_restart(changed()) == []
+
+
+def test_principals_are_named_and_their_secrets_are_not() -> None:
+    new = changed(auth=AuthConfig(principals=(by_token("ann", "second"), by_token("cid", "new"))))
+    lines = applied(new)
+    assert lines == ["principal ann changed", "principal ben removed", "principal cid added"]
+    assert needs_restart(new) == []
+
+
+def test_grants_say_what_they_were_and_are() -> None:
+    databases = (memory("app", *grants(ann="read-only", everyone="admin")), memory("mem"))
+    assert applied(changed(databases=databases)) == [
+        "grant on app to *: none -> admin",
+        "grant on app to ann: read-write -> read-only",
+        "grant on app to ben: read-only -> none",
+    ]
+    assert needs_restart(changed(databases=databases)) == []
+
+
+def test_limits_of_requests_are_taken_over_and_those_of_streams_are_not() -> None:
+    limits = LimitsConfig(
+        max_rows=5,
+        statement_timeout_s=1.5,
+        rate=RateConfig(per_principal_rps=2.0),
+        max_sessions_per_db=3,
+    )
+    assert applied(changed(limits=limits)) == [
+        "limits.max_rows: 100000 -> 5",
+        "limits.rate: {'per_principal_rps': 0.0} -> {'per_principal_rps': 2.0}",
+        "limits.statement_timeout: 30.0 -> 1.5",
+    ]
+    assert needs_restart(changed(limits=limits)) == ["limits.max_sessions_per_db: 64 -> 3"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"listeners": ()}, "listeners"),
+        ({"tls": {"p": TLSProfile(mode="self_signed")}}, "tls"),
+        ({"server": ServerConfig(data_dir="elsewhere")}, "server"),
+        ({"logging": LoggingConfig(format="json")}, "logging"),
+        ({"databases": OLD.databases[:1]}, "database mem removed"),
+        (
+            {"databases": (OLD.databases[0], memory("mem", pool=PoolConfig(tx_lock="immediate")))},
+            "database mem changed",
+        ),
+        (
+            {"auth": msgspec.structs.replace(OLD.auth, session=SessionConfig(enabled=True))},
+            "auth (all but principals)",
+        ),
+    ],
+)
+def test_what_needs_a_restart_is_named(sections: dict[str, object], named: str) -> None:
+    assert needs_restart(changed(**sections)) == [named]
+
+
+def test_what_needs_a_restart_is_named_until_it_happens() -> None:
+    moved = changed(listeners=())
+    assert compare(moved, moved, started_with=OLD).needs_restart == ("listeners",)
+    assert compare(moved, OLD, started_with=OLD).needs_restart == ()
+
+
+def test_a_file_that_lets_everyone_in_is_noticed() -> None:
+    assert opens_up(OLD, Config())
+    assert not opens_up(OLD, changed(auth=AuthConfig()))  # grants are left: nobody reaches them
+    assert not opens_up(Config(), Config())
+    assert not opens_up(Config(), OLD)
+
+
+def test_databases_are_added_without_a_restart() -> None:
+    new = changed(databases=(*OLD.databases, memory("new", *grants(ann="read-only"))))
+    assert applied(new) == ["database new added", "grant on new to ann: none -> read-only"]
+    assert needs_restart(new) == []
