@@ -157,20 +157,21 @@ class TransportError(OperationalError):
     """No answer came, or not a whole one.
 
     request: method and target of what was asked, or None. may_have_run: False when the server
-    cannot have acted on it, as nothing of it was sent, or the server said so. answer_began: True
-    when a part of the answer came.
+    cannot have acted on it, as nothing of it was sent, or the server said so. answer_began: False
+    when certainly no part of an answer came.
     """
 
     is_disconnect = True
     request: str | None = None
     may_have_run: bool = True
-    answer_began: bool = False
+    answer_began: bool = True
 
 
 class ConnectError(TransportError):
     """No connection could be made: nothing was sent, so the call may be made again."""
 
     is_retryable = True
+    may_have_run = False
 
 
 class TLSError(TransportError):
@@ -196,6 +197,7 @@ class PoolTimeout(TransportError):
 
     is_retryable = True
     is_disconnect = False
+    may_have_run = False
 
 
 class RemoteProtocolError(TransportError):

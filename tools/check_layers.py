@@ -67,7 +67,9 @@ _TABLE: dict[str, Layer] = {
     "certificates": _layer("pki.*", "errors", libraries="cryptography"),
     "endpoint": _layer("errors"),
     "options": _layer("auth", "certificates", "endpoint", "errors", "types", "_version"),
-    "tls": _layer("certificates", "endpoint", "options", "errors", libraries="cryptography"),
+    "tls": _layer(
+        *("certificates", "endpoint", "options", "pki.*", "errors"), libraries="cryptography"
+    ),
     "url": _layer("auth", "certificates", "endpoint", "options", "errors"),
     # 3. sockets and network libraries
     "transports.*": _layer(
@@ -107,7 +109,7 @@ _TABLE: dict[str, Layer] = {
         *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.api.*", "server.logs"),
         libraries="prometheus_client",
     ),
-    "server.lifecycle": _layer(*_SHARED, "server.*"),
+    "server.lifecycle": _layer(*_SHARED, "server.*", libraries="msgspec"),
     "server": _layer(*_SHARED, "server.*"),
     # 8. import anything; nothing imports them (no other line names them)
     "testing.*": _layer(*_ALL, libraries="pytest httpx cryptography msgspec"),

@@ -43,6 +43,15 @@ class CertificateFacts:
     is_ca: bool
     serial: str
 
+    def __str__(self) -> str:
+        return f"CN={self.common_name or '(none)'}, SPKI sha256 {self.pin}"
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The DNS names and IP addresses among the alternative names, as they are dialled."""
+        split = (name.partition(":") for name in self.subject_alternative_names)
+        return tuple(name for kind, _, name in split if kind in ("DNS", "IP"))
+
     def days_left(self, now: datetime | None = None) -> float:
         """Days until `not_after`, below 0 when it is past. now: None is the present."""
         return (self.not_after - (now or datetime.now(UTC))).total_seconds() / _SECONDS_A_DAY

@@ -1,0 +1,147 @@
+"""quicSQL for Python: a client for the network SQLite server, at its best over mutual TLS.
+
+    client = Client.h2tls("db.example.com:7777",
+                          with_root_ca("server-ca.crt"),
+                          with_client_cert("analyst.crt", "analyst.key"))
+    client.query("app", "SELECT id, name FROM users WHERE id = ?", [7])
+
+Clients and options are imported when first used: the pytest plugin and the command line live in
+this package and must not pay for httpx, ssl and cryptography in runs that use none of them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .errors import (
+    AuthenticationError,
+    AuthorizationError,
+    ConfigurationError,
+    ConnectError,
+    ConnectTimeout,
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    LocalProtocolError,
+    NotSupportedError,
+    OperationalError,
+    OutcomeUnknownError,
+    OverloadedError,
+    PoolTimeout,
+    ProgrammingError,
+    RateLimitedError,
+    ReadTimeout,
+    RemoteProtocolError,
+    ResponseTooLarge,
+    StreamExpiredError,
+    TLSError,
+    TransportError,
+    TransportWarning,
+    TruncatedError,
+    UnsafeCredentialError,
+    Warning,
+    WriteTimeout,
+)
+from .types import Arguments, Result, Row, Statement, Value
+
+if TYPE_CHECKING:
+    from ._async.client import AsyncClient
+    from ._async.stream import AsyncStream
+    from ._async.transaction import AsyncTransaction
+    from ._sync.client import Client
+    from ._sync.stream import Stream
+    from ._sync.transaction import Transaction
+    from .options import (
+        Option,
+        with_basic_auth,
+        with_bearer,
+        with_client_cert,
+        with_connect_timeout,
+        with_insecure_auth_allowed,
+        with_max_response,
+        with_min_tls,
+        with_root_ca,
+        with_timeout,
+        with_transport,
+    )
+
+__all__ = [
+    "Arguments",
+    "AsyncClient",
+    "AsyncStream",
+    "AsyncTransaction",
+    "AuthenticationError",
+    "AuthorizationError",
+    "Client",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectTimeout",
+    "DataError",
+    "DatabaseError",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "LocalProtocolError",
+    "NotSupportedError",
+    "OperationalError",
+    "Option",
+    "OutcomeUnknownError",
+    "OverloadedError",
+    "PoolTimeout",
+    "ProgrammingError",
+    "RateLimitedError",
+    "ReadTimeout",
+    "RemoteProtocolError",
+    "ResponseTooLarge",
+    "Result",
+    "Row",
+    "Statement",
+    "Stream",
+    "StreamExpiredError",
+    "TLSError",
+    "Transaction",
+    "TransportError",
+    "TransportWarning",
+    "TruncatedError",
+    "UnsafeCredentialError",
+    "Value",
+    "Warning",
+    "WriteTimeout",
+    "__version__",
+    "with_basic_auth",
+    "with_bearer",
+    "with_client_cert",
+    "with_connect_timeout",
+    "with_insecure_auth_allowed",
+    "with_max_response",
+    "with_min_tls",
+    "with_root_ca",
+    "with_timeout",
+    "with_transport",
+]
+
+_LATE = {
+    "AsyncClient": "._async.client",
+    "AsyncStream": "._async.stream",
+    "AsyncTransaction": "._async.transaction",
+    "Client": "._sync.client",
+    "Stream": "._sync.stream",
+    "Transaction": "._sync.transaction",
+    "Option": ".options",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = ".options" if name.startswith("with_") else _LATE.get(name)
+    if module is None or name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(module, __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,144 @@
+"""AsyncConnection: one connection to the server, carrying one exchange at a time.
+
+Connects, shakes hands, and says whether it can be used again. The pool decides what to do when it
+cannot.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+
+from ..endpoint import Endpoint
+from ..errors import TransportError
+from ..options import ClientOptions
+from ..tls import explain_tls_failure, is_verification_failure
+from ..transports import failures
+from ..transports.events import ConnectionCore
+from ..transports.http1 import HTTP1Connection
+from ..transports.http2 import HTTP2Connection
+from ..transports.network import AsyncSocketStream
+from ..wire.messages import Request, Response
+from .exchange import AsyncExchange, look_at_certificate
+
+__all__ = ["AsyncConnection"]
+
+
+class AsyncConnection:
+    """A socket and the protocol core that speaks on it. Made by `open`."""
+
+    def __init__(
+        self,
+        stream: AsyncSocketStream,
+        core: ConnectionCore,
+        endpoint: Endpoint,
+        options: ClientOptions,
+    ) -> None:
+        self._stream = stream
+        self._core = core
+        self._endpoint = endpoint
+        self._options = options
+        self._is_intact = True
+        # What the protocol has to say to what came while idle: it goes out with the next request.
+        self._owed = b""
+        self.was_used = False
+        self.idle_since = time.monotonic()
+
+    @classmethod
+    async def open(
+        cls,
+        endpoint: Endpoint,
+        options: ClientOptions,
+        context: ssl.SSLContext | None,
+        deadline: float | None,
+        request: str,
+    ) -> AsyncConnection:
+        """Connect and finish the TLS handshake.
+
+        Raises ConnectError, ConnectTimeout or TLSError: nothing was sent.
+        """
+        try:
+            stream = await AsyncSocketStream.connect(endpoint, deadline)
+        except TimeoutError as error:
+            raise failures.connect_timeout(endpoint, request) from error
+        except OSError as error:
+            raise failures.connect_failure(error, endpoint, request) from error
+        try:
+            if context is not None:
+                await cls._shake_hands(stream, endpoint, options, context, deadline, request)
+            return cls(stream, _core_for(endpoint, stream.alpn), endpoint, options)
+        except BaseException:
+            stream.close()
+            raise
+
+    @staticmethod
+    async def _shake_hands(
+        stream: AsyncSocketStream,
+        endpoint: Endpoint,
+        options: ClientOptions,
+        context: ssl.SSLContext,
+        deadline: float | None,
+        request: str,
+    ) -> None:
+        try:
+            await stream.start_tls(context, endpoint.host, deadline)
+        except TimeoutError as error:
+            raise failures.connect_timeout(endpoint, request) from error
+        except OSError as error:
+            stream.close()
+            leaf = None
+            if is_verification_failure(error):
+                leaf = await look_at_certificate(endpoint, deadline)
+            explained = explain_tls_failure(
+                error, endpoint=endpoint, options=options, server_leaf=leaf, request=request
+            )
+            failures.mark(explained, may_have_run=False)
+            raise explained from error
+
+    @property
+    def is_reusable(self) -> bool:
+        """True when the last exchange ended well and another one may begin."""
+        return self._is_intact and self._core.is_reusable
+
+    def is_alive(self) -> bool:
+        """Look, without waiting, at what came while the connection was idle:
+
+        True when it may be used again.
+        """
+        try:
+            while self._core.is_reusable:
+                data = self._stream.read_available()
+                if data is None:
+                    return True
+                self._owed += self._core.receive_data(data)
+        except (OSError, TransportError):
+            return False
+        return False
+
+    def close(self) -> None:
+        """Close at once. May be called again."""
+        self._is_intact = False
+        self._stream.close()
+
+    async def exchange(self, request: Request, deadline: float | None) -> Response:
+        """Send the request and read the whole answer, at most options.max_response_bytes of body.
+
+        When this does not return, for whatever reason, the connection is of no more use. Raises
+        TransportError, its `may_have_run` set.
+        """
+        self._is_intact = False
+        exchange = AsyncExchange(
+            self._stream, self._core, self._endpoint, self._options, request, self.was_used
+        )
+        owed, self._owed = self._owed, b""
+        response = await exchange.run(deadline, owed)
+        self.was_used = True
+        self._is_intact = True
+        self.idle_since = time.monotonic()
+        return response
+
+
+def _core_for(endpoint: Endpoint, alpn: str | None) -> ConnectionCore:
+    if endpoint.transport == "h2c" or alpn == "h2":
+        return HTTP2Connection(endpoint.authority, endpoint.scheme)
+    return HTTP1Connection(endpoint.authority)

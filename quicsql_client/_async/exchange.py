@@ -1,0 +1,228 @@
+"""AsyncExchange: one request and its answer on a connection, and what it means when that fails.
+
+Moves bytes between a socket and a protocol core. Every failure becomes a TransportError that says
+whether the server may have acted (`may_have_run`) and whether any of the answer came
+(`answer_began`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+
+from ..endpoint import Endpoint
+from ..errors import RemoteProtocolError, ResponseTooLarge, TLSError, TransportError
+from ..options import ClientOptions
+from ..tls import explain_tls_failure, look_context
+from ..transports import failures
+from ..transports.events import (
+    BodyPart,
+    ConnectionCore,
+    RequestNotProcessed,
+    ResponseEnded,
+    ResponseStarted,
+)
+from ..transports.network import AsyncSocketStream
+from ..wire.messages import Headers, Request, Response
+
+__all__ = ["AsyncExchange", "look_at_certificate"]
+
+# A last look for the alert or the answer that came before the peer cut the connection.
+_LAST_READ_S = 1.0
+# A second look at a server that failed TLS, to name its certificate in the error.
+_LOOK_S = 1.0
+# How a TLS port answers plain HTTP: with an alert record, or with the text of
+# protocol/transports.md.
+_TLS_ALERT = b"\x15\x03"
+_TLS_PORT_TEXT = b"Client sent an HTTP request to an HTTPS server"
+
+
+class AsyncExchange:
+    """One request and its answer."""
+
+    def __init__(
+        self,
+        stream: AsyncSocketStream,
+        core: ConnectionCore,
+        endpoint: Endpoint,
+        options: ClientOptions,
+        request: Request,
+        was_used: bool,
+    ) -> None:
+        self._stream = stream
+        self._core = core
+        self._endpoint = endpoint
+        self._options = options
+        self._request = request
+        self._was_used = was_used
+        self._named = str(request)
+        self._written_before = stream.bytes_written
+        self._write_error: OSError | None = None
+        self._deadline: float | None = None
+        self._has_read = False
+
+    async def run(self, deadline: float | None, owed: bytes = b"") -> Response:
+        """The whole answer. owed: what the protocol has to send before the request."""
+        self._deadline = deadline
+        try:
+            await self._write(owed + self._core.start_request(self._request), deadline)
+            response = await self._read_response(deadline)
+        except RequestNotProcessed as error:
+            error.__dict__.update(request=self._named)
+            failures.mark(error, may_have_run=False)
+            raise
+        except RemoteProtocolError as error:
+            error.__dict__.update(request=self._named)
+            failures.mark(error, may_have_run=self._may_have_run(), answer_began=self._has_read)
+            raise
+        self._refuse_tls_port(response)
+        return response
+
+    async def _write(self, data: bytes, deadline: float | None) -> None:
+        try:
+            await self._stream.write(data, deadline)
+        except TimeoutError as error:
+            raise failures.write_timeout(
+                self._endpoint, self._named, may_have_run=self._may_have_run()
+            ) from error
+        except OSError as error:
+            # Not the end yet: an alert or an answer of the peer may be there to be read.
+            self._write_error = error
+
+    async def _read(self, deadline: float | None) -> bytes:
+        if self._write_error is not None:
+            soon = time.monotonic() + _LAST_READ_S
+            deadline = soon if deadline is None else min(soon, deadline)
+        try:
+            data = await self._stream.read(deadline)
+        except TimeoutError as error:
+            if self._write_error is not None:
+                raise await self._lost(self._write_error) from error
+            raise failures.read_timeout(self._endpoint, self._named) from error
+        except OSError as error:
+            raise await self._lost(error) from error
+        if not self._has_read:
+            if not data:  # the end before any answer
+                raise await self._lost(self._write_error)
+            self._check_first_bytes(data)
+            self._has_read = True
+        return data
+
+    async def _read_response(self, deadline: float | None) -> Response:
+        started: ResponseStarted | None = None
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            event = self._core.next_event()
+            if event is None:
+                answer = self._core.receive_data(await self._read(deadline))
+                if answer and self._write_error is None:
+                    await self._write(answer, deadline)
+            elif isinstance(event, ResponseStarted):
+                started = event
+                self._check_head(event.headers)
+            elif isinstance(event, BodyPart):
+                size += len(event.data)
+                self._check_size(size)
+                parts.append(event.data)
+            elif isinstance(event, ResponseEnded) and started is not None:
+                return Response(started.status, started.headers, b"".join(parts))
+
+    # What is wrong
+
+    def _may_have_run(self) -> bool:
+        """Whether anything of the request left."""
+        return self._stream.bytes_written > self._written_before
+
+    async def _speaks_tls(self) -> bool:
+        """Whether the port that took plain HTTP for nonsense does a TLS handshake."""
+        return await look_at_certificate(self._endpoint, self._deadline) is not None
+
+    async def _lost(self, error: OSError | None) -> TransportError:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            return self._explained(error)
+        if not self._was_used and not self._core.has_heard:
+            if self._endpoint.is_cleartext and await self._speaks_tls():
+                return self._spoke_plain(error)
+            if self._stream.alpn == "h2":
+                # A server that lets us in begins with SETTINGS: this one cut the connection before.
+                return self._explained(error or ConnectionResetError("end of stream"))
+        lost = failures.answer_lost(
+            error, self._endpoint, self._named, may_have_run=self._may_have_run()
+        )
+        failures.mark(lost, may_have_run=True, answer_began=self._has_read)
+        return lost
+
+    def _explained(self, error: BaseException) -> TLSError:
+        """An alert after the handshake:
+
+        With TLS 1.3 that is how a server refuses our certificate.
+        """
+        explained = explain_tls_failure(
+            error,
+            endpoint=self._endpoint,
+            options=self._options,
+            server_leaf=self._stream.peer_certificate,
+            request=self._named,
+        )
+        is_refused = explained.reason != "connection_cut" and not self._core.has_heard
+        failures.mark(explained, may_have_run=self._may_have_run() and not is_refused)
+        return explained
+
+    def _spoke_plain(self, error: BaseException | None) -> TLSError:
+        return TLSError(
+            f"{self._endpoint} expects TLS and was spoken to in plain HTTP "
+            f'(transport "{self._endpoint.transport}"); use transport h2 (Client.h2tls), or dial '
+            "the cleartext port",
+            reason="plain_http_on_tls_port",
+            request=self._named,
+            may_have_run=False,
+        )
+
+    def _check_first_bytes(self, data: bytes) -> None:
+        if not self._endpoint.tls and not self._was_used and data.startswith(_TLS_ALERT):
+            raise self._spoke_plain(None)
+
+    def _refuse_tls_port(self, response: Response) -> None:
+        is_refusal = response.status == 400 and response.body.startswith(_TLS_PORT_TEXT)
+        if is_refusal and not self._endpoint.tls:
+            raise self._spoke_plain(None)
+
+    def _check_head(self, headers: Headers) -> None:
+        for name, value in headers:
+            if name == "content-encoding" and value.strip().lower() not in ("", "identity"):
+                raise failures.refuse_encoded(value, self._named)
+            if name == "content-length" and value.isdigit():
+                self._check_size(int(value))
+
+    def _check_size(self, size: int) -> None:
+        limit = self._options.max_response_bytes
+        if limit is not None and size > limit and self._request.method != "HEAD":
+            raise ResponseTooLarge(
+                f"quicsql: server response exceeds the {limit}-byte client cap (raise it with "
+                "with_max_response)",
+                limit_bytes=limit,
+                request=self._named,
+                may_have_run=True,
+            )
+
+
+async def look_at_certificate(endpoint: Endpoint, deadline: float | None) -> bytes | None:
+    """The certificate of a server that failed verification, read over a connection that carries
+    nothing of ours.
+    """
+    with contextlib.suppress(OSError):
+        soon = _soon(deadline)
+        stream = await AsyncSocketStream.connect(endpoint, soon)
+        try:
+            await stream.start_tls(look_context(endpoint), endpoint.host, soon)
+            return stream.peer_certificate
+        finally:
+            stream.close()
+    return None
+
+
+def _soon(deadline: float | None) -> float:
+    soon = time.monotonic() + _LOOK_S
+    return soon if deadline is None else min(soon, deadline)

@@ -1,0 +1,194 @@
+"""AsyncPool: connections to one server, lent to one call each and kept for the next one.
+
+Decides when a connection is used again, and when a request is sent again: only when nothing of it
+can have run, or when it changes nothing. Connections of a parent process are never used after a
+fork.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+
+from ..endpoint import Endpoint
+from ..errors import (
+    LocalProtocolError,
+    PoolTimeout,
+    ReadTimeout,
+    ResponseTooLarge,
+    TLSError,
+    TransportError,
+    WriteTimeout,
+)
+from ..options import ClientOptions
+from ..tls import client_context
+from ..transports.base import AsyncTransport, check_request, is_safe_method
+from ..transports.events import RequestNotProcessed
+from ..transports.httpx import AsyncForeignTransport, AsyncMockableTransport
+from ..transports.slots import AsyncSlots
+from ..wire.messages import Request, Response
+from .connection import AsyncConnection
+
+__all__ = ["AsyncPool", "open_transport"]
+
+DEFAULT_MAX_CONNECTIONS = 32
+# Below the server's 120 s (protocol/transports.md, "Timeouts"), so that we are the first to close.
+DEFAULT_KEEPALIVE_S = 90.0
+# Tries of one request that the server says it did not process, or that met a dead kept connection.
+_MAX_TRIES = 3
+_NEVER_AGAIN = (ReadTimeout, WriteTimeout, ResponseTooLarge, TLSError)
+
+
+def open_transport(endpoint: Endpoint, options: ClientOptions) -> AsyncTransport:
+    """The transport that these options ask for: a pool of our own, or that of with_transport."""
+    if options.transport is not None:
+        return AsyncForeignTransport(options.transport, endpoint, options)
+    pool = AsyncPool(endpoint, options)
+    return AsyncMockableTransport(pool, endpoint, options, pool.context)
+
+
+class AsyncPool:
+    """Connections to one endpoint with one set of options. Opens nothing until the first call.
+
+    max_connections: how many calls run at a time, further ones wait. keepalive_s: how long an
+    idle connection is kept. Raises ConfigurationError when the TLS material does not fit.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: ClientOptions,
+        *,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        keepalive_s: float = DEFAULT_KEEPALIVE_S,
+    ) -> None:
+        self.endpoint = endpoint
+        self.options = options
+        self.context = client_context(options, endpoint) if endpoint.tls else None
+        self._max_connections = max_connections
+        self._keepalive_s = keepalive_s
+        self._is_closed = False
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: deque[AsyncConnection] = deque()
+        self._slots = AsyncSlots(self._max_connections)
+
+    async def send(self, request: Request, *, deadline: float | None) -> Response:
+        """The whole answer to `request`, whatever its status.
+
+        deadline: instant of time.monotonic(), None for no limit. The request is sent again only
+        when the server did not process it, or when a kept connection proves dead and nothing can
+        have run. Raises TransportError, its `may_have_run` set; PoolTimeout when every connection
+        stays in use; LocalProtocolError for a request that cannot be sent.
+        """
+        check_request(request)
+        self._check_usable()
+        slots = self._slots
+        try:
+            await slots.acquire(deadline)
+        except TimeoutError as error:
+            raise PoolTimeout(
+                f"{request}: all {self._max_connections} connections to {self.endpoint} stayed in "
+                "use until the deadline",
+                request=str(request),
+                may_have_run=False,
+            ) from error
+        try:
+            return await self._send_until_processed(request, deadline)
+        finally:
+            slots.release()
+
+    async def _send_until_processed(self, request: Request, deadline: float | None) -> Response:
+        tries = 0
+        while True:
+            tries += 1
+            connection = await self._lend(request, deadline, is_fresh=tries > 1)
+            try:
+                return await connection.exchange(request, deadline)
+            except TransportError as error:
+                if tries >= _MAX_TRIES or not _may_send_again(error, request, connection.was_used):
+                    raise
+            finally:
+                self._take_back(connection)
+
+    async def _lend(
+        self, request: Request, deadline: float | None, *, is_fresh: bool
+    ) -> AsyncConnection:
+        while not is_fresh:
+            connection = self._pop_idle()
+            if connection is None:
+                break
+            if self._is_young(connection) and connection.is_alive():
+                return connection
+            connection.close()
+        return await AsyncConnection.open(
+            self.endpoint,
+            self.options,
+            self.context,
+            self._connect_deadline(deadline),
+            str(request),
+        )
+
+    def _take_back(self, connection: AsyncConnection) -> None:
+        with self._lock:
+            is_kept = connection.is_reusable and not self._is_closed
+            if is_kept:
+                self._idle.append(connection)
+        if not is_kept:
+            connection.close()
+
+    def _pop_idle(self) -> AsyncConnection | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
+    def _is_young(self, connection: AsyncConnection) -> bool:
+        return time.monotonic() - connection.idle_since < self._keepalive_s
+
+    def _connect_deadline(self, deadline: float | None) -> float | None:
+        limit = self.options.connect_timeout_s
+        if limit is None:
+            return deadline
+        soon = time.monotonic() + limit
+        return soon if deadline is None else min(soon, deadline)
+
+    def _check_usable(self) -> None:
+        if self._is_closed:
+            raise LocalProtocolError("the client is closed; make a new one")
+        if self._process != os.getpid():
+            inherited = self._idle
+            self._start_afresh()
+            for connection in inherited:  # our copies only: the parent's go on, nothing is sent
+                connection.close()
+
+    async def aclose(self) -> None:
+        """Close the idle connections now, and each other one when its call ends.
+
+        Later calls raise. May be called again.
+        """
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, deque()
+        for connection in idle:
+            connection.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.endpoint.base_url}, {len(self._idle)} idle>"
+
+
+def _may_send_again(error: TransportError, request: Request, was_used: bool) -> bool:
+    """Whether the request can be sent again without running twice.
+
+    A new connection that fails is reported; one that was kept may have been closed by the server
+    meanwhile.
+    """
+    if isinstance(error, RequestNotProcessed):
+        return True
+    if not was_used or isinstance(error, _NEVER_AGAIN):
+        return False
+    is_unanswered = is_safe_method(request.method) and not error.answer_began
+    return not error.may_have_run or is_unanswered

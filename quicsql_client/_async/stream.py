@@ -1,0 +1,61 @@
+"""AsyncStream: a Hrana stream, one connection of the server pinned for its holder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from ..operations.query import StatementLike
+from ..operations.stream import StreamOperations
+from ..types import Arguments, Result, Statement
+from .channel import AsyncChannel
+
+__all__ = ["AsyncStream"]
+
+
+class AsyncStream:
+    """Statements that share one connection of the server: TEMP tables, PRAGMAs, BEGIN and COMMIT.
+
+    The server is asked with the first call, and gives an idle stream up after its tx_idle_timeout
+    (30 s unless configured). Close it, or use it in a `with` block: what is not committed is rolled
+    back. Not for concurrent use. Source: protocol/hrana.md, "Streams and batons".
+    """
+
+    def __init__(self, channel: AsyncChannel, database: str) -> None:
+        self._channel = channel
+        self._operations = StreamOperations(database)
+        self.database = database
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.database!r} {self._operations.state.value}>"
+
+    async def execute(self, sql: str, args: Arguments = ()) -> Result:
+        """Run one statement. Raises: its error; the stream stays usable after a SQL error."""
+        return await self._channel.run(self._operations.execute(Statement(sql, args)))
+
+    async def batch(self, statements: Iterable[StatementLike]) -> list[Result]:
+        """Run statements in one request, up to the first that fails (exc.failed_index).
+
+        There is no transaction of its own: what ran before the failing one stays.
+        """
+        return await self._channel.run(self._operations.batch(statements))
+
+    async def is_autocommit(self) -> bool:
+        """Whether no transaction is open on the stream."""
+        return await self._channel.run(self._operations.is_autocommit())
+
+    async def aclose(self) -> None:
+        """End the stream; an open transaction is rolled back. Closing twice does nothing."""
+        await self._channel.run(self._operations.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,156 @@
+# Made from quicsql_client/_async/client.py
+# by tools/async_to_sync.py: do not edit, change the source.
+"""Client: one server, one identity, every operation. It opens, drives and closes, no more."""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from ..endpoint import Endpoint
+from ..operations import Operation
+from ..operations.health import health
+from ..operations.query import StatementLike, batch, query
+from ..operations.transaction import TransactionMode
+from ..options import ClientOptions, Option
+from ..types import Arguments, Result, Statement
+from ..url import parse_url
+from .channel import Channel
+from .stream import Stream
+from .transaction import Transaction
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Client"]
+
+_T = TypeVar("_T")
+
+
+class Client:
+    """A connection pool to one quicSQL server.
+
+    Make one by transport: `h1`, `h2c`, `h2tls`, `unix`, or `from_url`. Nothing is dialled until
+    the first call. Safe for concurrent use. Every failure is a `quicsql_client.Error`.
+    """
+
+    def __init__(self, endpoint: Endpoint, *options: Option, database: str | None = None) -> None:
+        configured = ClientOptions.of(options, endpoint)
+        self._channel = Channel(endpoint, configured)
+        self._http: httpx.Client | None = None
+        self._is_closed = False
+        self.endpoint = endpoint
+        self.database = database
+
+    @classmethod
+    def h1(cls, address: str, *options: Option) -> Self:
+        """HTTP/1.1 in cleartext to "host:port"."""
+        return cls(Endpoint.parse(address, transport="h1"), *options)
+
+    @classmethod
+    def h2c(cls, address: str, *options: Option) -> Self:
+        """HTTP/2 in cleartext, by prior knowledge, to "host:port"."""
+        return cls(Endpoint.parse(address, transport="h2c"), *options)
+
+    @classmethod
+    def h2tls(cls, address: str, *options: Option, insecure: bool = False) -> Self:
+        """HTTP/2 over TLS to "host:port"; HTTP/1.1 where the server has no HTTP/2.
+
+        insecure: True skips all verification of the server; never in production.
+        """
+        return cls(Endpoint.parse(address, transport="h2", insecure=insecure), *options)
+
+    @classmethod
+    def unix(cls, path: str, *options: Option) -> Self:
+        """HTTP/1.1 over the unix socket at `path`."""
+        return cls(Endpoint.unix(path), *options)
+
+    @classmethod
+    def from_url(cls, url: str, *options: Option) -> Self:
+        """A client for a `quicsql://host:port/database?transport=h2&sslcert=...` URL.
+
+        `database` of the client is the URL's. Options given here win over those of the URL.
+        Raises: ConfigurationError for a URL that cannot work, UnsafeCredentialError for one that
+        would send a credential over an exposed channel. Source: protocol/client.md, section 2.
+        """
+        parsed = parse_url(url)
+        return cls(parsed.endpoint, *parsed.options, *options, database=parsed.database)
+
+    def query(self, database: str, sql: str, args: Arguments = ()) -> Result:
+        """Run one statement, or a script, by itself: it commits before the answer comes.
+
+        args: a sequence for `?`, a mapping of names for `:name`, `@name` and `$name`.
+        Raises: the statement's error by its SQLite code; TransportError where no answer came;
+        AuthenticationError (401) and AuthorizationError (403) where the server refused.
+        Source: protocol/native.md.
+        """
+        return self._run(query(database, Statement(sql, args)))
+
+    def execute(self, database: str, sql: str, args: Arguments = ()) -> Result:
+        """The same call as `query`, for reading at the call site."""
+        return self.query(database, sql, args)
+
+    def batch(self, database: str, statements: Iterable[StatementLike]) -> list[Result]:
+        """Run statements in one request and one transaction: all take effect, or none does.
+
+        Each is SQL, (SQL, arguments) or a Statement; one Result comes back for each. Raises: the
+        failing statement's error, its position in exc.failed_index. Source: protocol/native.md,
+        "Batches".
+        """
+        return self._run(batch(database, statements))
+
+    def transaction(self, database: str, mode: TransactionMode = "deferred") -> Transaction:
+        """A transaction for a `with` block: commits at its end, rolls back on an exception."""
+        return Transaction(self._channel, database, mode)
+
+    def stream(self, database: str) -> Stream:
+        """A Hrana stream for a `with` block: statements that share one connection of the server."""
+        return Stream(self._channel, database)
+
+    def health(self) -> None:
+        """Returns when the server answers that it is well. Raises OperationalError otherwise."""
+        self._run(health())
+
+    @property
+    def http(self) -> httpx.Client:
+        """An httpx client on the same connections, TLS context and credential, for other requests.
+
+        It lives as long as this client; redirects, cookies and proxy environment are off.
+        """
+        if self._http is None:
+            self._http = self._channel.http_transport().client()
+        return self._http
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context that connections are made with, or None where there is no TLS."""
+        return self._channel.ssl_context
+
+    def close(self) -> None:
+        """Close every connection. Closing twice does nothing."""
+        self._is_closed = True
+        self._channel.close()
+
+    def _run(self, operation: Operation[_T]) -> _T:
+        return self._channel.run(operation)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.endpoint.base_url}>"
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)

@@ -1,0 +1,135 @@
+"""One statement, and all-or-nothing batches, without a stream.
+
+Positional arguments go to the native API; named ones, which it cannot carry, go as a Hrana pipeline
+that opens and closes its stream in the same request.
+Source: protocol/native.md; protocol/hrana.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+from urllib.parse import quote
+
+from ..errors import Error, ProgrammingError
+from ..types import Arguments, Result, Statement
+from ..wire import hrana, native
+from ..wire.messages import JSON_HEADERS, Request
+from ..wire.values import is_unicode
+from . import Operation
+from .answers import require_ok, result_of, results_of
+
+__all__ = ["StatementLike", "as_statement", "batch", "chained_steps", "database_path", "query"]
+
+StatementLike: TypeAlias = str | Statement | tuple[str, Arguments]
+"""A statement as callers write it: SQL alone, (SQL, arguments), or a Statement."""
+
+
+def as_statement(item: StatementLike) -> Statement:
+    """The Statement that a caller means. Raises ProgrammingError for anything else."""
+    match item:
+        case Statement():
+            return item
+        case str(sql):
+            return Statement(sql)
+        case (str(sql), args):
+            return Statement(sql, args)
+    raise ProgrammingError(
+        f"a statement is SQL text, (SQL, arguments) or a Statement, not {type(item).__name__}"
+    )
+
+
+def database_path(database: str, endpoint: str) -> str:
+    """The request target of an endpoint of a database. Raises ProgrammingError for no name."""
+    if not isinstance(database, str) or not database:
+        raise ProgrammingError(f"the database name must be a non-empty str, not {database!r}")
+    if database in (".", "..") or not is_unicode(database):
+        raise ProgrammingError(f"{database!r} cannot be a database name: it makes no URL path")
+    return f"/{quote(database, safe='')}/{endpoint}"
+
+
+def query(database: str, statement: Statement) -> Operation[Result]:
+    """Run one statement, or a script, by itself. Returns its result."""
+    try:
+        if _is_named(statement):
+            return (yield from _query_named(database, statement))
+        request = Request(
+            "POST",
+            database_path(database, "query"),
+            JSON_HEADERS,
+            native.encode_query(statement),
+        )
+        response = yield request
+        require_ok(request, response)
+        return native.decode_result(response.body)
+    except Error as exc:
+        exc.sql = statement.sql
+        raise
+
+
+def _is_named(statement: Statement) -> bool:
+    return isinstance(statement.args, Mapping) and bool(statement.args)
+
+
+def _query_named(database: str, statement: Statement) -> Operation[Result]:
+    (result,) = yield from _one_shot(database, hrana.Execute(hrana.Stmt.of(statement)))
+    return result_of(result)
+
+
+def _one_shot(database: str, asked: hrana.StreamRequest) -> Operation[list[hrana.StreamResult]]:
+    """One request on a stream that ends with it."""
+    requests = (asked, hrana.Close())
+    request = Request(
+        "POST",
+        database_path(database, "v3/pipeline"),
+        JSON_HEADERS,
+        hrana.encode_pipeline(hrana.Pipeline(None, requests)),
+    )
+    response = yield request
+    require_ok(request, response)
+    return hrana.decode_answer(response.body, requests)[1][:1]
+
+
+def batch(database: str, items: Iterable[StatementLike]) -> Operation[list[Result]]:
+    """Run statements in one request and one transaction: all take effect, or none.
+
+    Returns one result for each. Raises: the failing statement's error, with its failed_index.
+    No statements: no request, and an empty list.
+    """
+    statements = [as_statement(item) for item in items]
+    if not statements:
+        return []
+    if any(map(_is_named, statements)):
+        return (yield from _batch_named(database, statements))
+    request = Request(
+        "POST", database_path(database, "query"), JSON_HEADERS, native.encode_batch(statements)
+    )
+    response = yield request
+    require_ok(request, response)
+    return native.decode_results(response.body, len(statements))
+
+
+def _batch_named(database: str, statements: Sequence[Statement]) -> Operation[list[Result]]:
+    begin, commit, rollback = (hrana.Stmt(word) for word in ("BEGIN", "COMMIT", "ROLLBACK"))
+    last = len(statements)
+    steps = (
+        hrana.Step(begin),
+        *chained_steps(statements, first=1),
+        hrana.Step(commit, hrana.Condition("ok", last)),
+        hrana.Step(rollback, hrana.Condition("not", cond=hrana.Condition("ok", last + 1))),
+    )
+    (result,) = yield from _one_shot(database, hrana.Batch(steps))
+    return results_of(result, last, first=1, commit=last + 1)
+
+
+def chained_steps(statements: Sequence[Statement], *, first: int) -> tuple[hrana.Step, ...]:
+    """Batch steps that each run only if the one before succeeded; `first` is the first's index."""
+    steps = []
+    for position, statement in enumerate(statements):
+        condition = hrana.Condition("ok", first + position - 1) if first + position else None
+        try:
+            steps.append(hrana.Step(hrana.Stmt.of(statement), condition))
+        except Error as exc:
+            exc.failed_index, exc.sql = position, statement.sql
+            raise
+    return tuple(steps)

@@ -1,0 +1,170 @@
+"""A transaction on a stream of its own: BEGIN travels with the first statement, COMMIT with close.
+
+So n statements are n + 1 round trips, and a transaction that runs nothing asks nothing.
+Source: protocol/hrana.md; the SQL is SQLite's (sqlite.org/lang_transaction.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+from ..errors import (
+    Error,
+    LocalProtocolError,
+    OutcomeUnknownError,
+    ProgrammingError,
+    StreamExpiredError,
+)
+from ..types import Result, Statement
+from ..wire import hrana
+from . import Operation
+from .answers import result_of, results_of
+from .query import StatementLike, as_statement, chained_steps
+from .stream import StreamOperations, StreamState
+
+__all__ = ["MAX_REQUEST_BYTES", "TransactionMode", "TransactionOperations"]
+
+TransactionMode: TypeAlias = Literal["deferred", "immediate", "exclusive"]
+
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""The server's default cap on a body (protocol/config.md, limits); batches are split to it."""
+
+
+class TransactionOperations:
+    """What may be said in a transaction, and what each call sends."""
+
+    def __init__(
+        self,
+        database: str,
+        mode: TransactionMode = "deferred",
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+    ) -> None:
+        if mode not in ("deferred", "immediate", "exclusive"):
+            raise ProgrammingError(
+                f'the transaction mode is "deferred", "immediate" or "exclusive", not {mode!r}'
+            )
+        self.database = database
+        self.is_finished = False
+        self.is_begun = False
+        self._begin = hrana.Stmt(f"BEGIN {mode.upper()}")
+        self._stream = StreamOperations(database)
+        self._max_request_bytes = max_request_bytes
+
+    @property
+    def is_lost(self) -> bool:
+        """True once the server has given the transaction up, or may have."""
+        return self._stream.state is StreamState.LOST
+
+    def execute(self, statement: Statement) -> Operation[Result]:
+        """Run one statement in the transaction, which begins with the first."""
+        self._require_unfinished()
+        if self.is_begun:
+            return (yield from self._stream.execute(statement))
+        try:
+            (result,) = yield from self._run_steps([statement])
+        except Error as exc:
+            exc.failed_index, exc.sql = None, statement.sql
+            raise
+        return result
+
+    def batch(self, items: Iterable[StatementLike]) -> Operation[list[Result]]:
+        """Run statements in as few requests as the server's body cap allows.
+
+        Raises: the error of the first statement that fails, its position in failed_index; those
+        before it stay in the transaction.
+        """
+        self._require_unfinished()
+        statements = [as_statement(item) for item in items]
+        results: list[Result] = []
+        for part in self._split(statements):
+            try:
+                results += yield from self._run_steps(part)
+            except Error as exc:
+                if exc.failed_index is not None:
+                    exc.failed_index += len(results)
+                raise
+        return results
+
+    def _split(self, statements: Sequence[Statement]) -> list[Sequence[Statement]]:
+        """The statements in parts whose requests fit; halving finds them in few encodings."""
+        if not statements:
+            return []
+        body = hrana.encode_pipeline(hrana.Pipeline(None, (self._as_batch(statements),)))
+        if len(body) <= self._max_request_bytes or len(statements) == 1:
+            return [statements]
+        middle = len(statements) // 2
+        return self._split(statements[:middle]) + self._split(statements[middle:])
+
+    def _as_batch(self, statements: Sequence[Statement]) -> hrana.Batch:
+        if self.is_begun:
+            return hrana.Batch(chained_steps(statements, first=0))
+        # A condition on BEGIN, for else a statement would run by itself where BEGIN has failed.
+        return hrana.Batch((hrana.Step(self._begin), *chained_steps(statements, first=1)))
+
+    def _run_steps(self, statements: Sequence[Statement]) -> Operation[list[Result]]:
+        first = 0 if self.is_begun else 1
+        (result,) = yield from self._stream.run(self._as_batch(statements))
+        if (
+            first
+            and isinstance(result, hrana.BatchResult)
+            and any(item is not None for item in result.results[:1])
+        ):
+            self.is_begun = True
+        return results_of(result, len(statements), first=first)
+
+    def commit(self) -> Operation[None]:
+        """Make the transaction's changes last, and end it.
+
+        A COMMIT that SQLite refuses (busy, a deferred foreign key) rolls back. Raises:
+        OutcomeUnknownError when the answer was lost, for then nobody knows. Where it was not run
+        (RateLimitedError, OverloadedError, ConnectError), commit may be called again.
+        """
+        self._require_unfinished()
+        if not self.is_begun and not self.is_lost:
+            yield from self._close()
+            return
+        try:
+            committed = yield from self._end_by("COMMIT")
+        except StreamExpiredError:
+            raise  # the baton was refused, so COMMIT did not run
+        except Error as exc:
+            if not self.is_lost:
+                raise
+            raise OutcomeUnknownError(
+                f"the answer to COMMIT on database {self.database!r} was lost: the transaction "
+                "may have taken effect or not; look before you run it again"
+            ) from exc
+        result_of(committed)
+
+    def rollback(self) -> Operation[None]:
+        """Undo the transaction's changes, and end it. Does nothing once it has ended or is lost."""
+        if self.is_finished or self.is_lost:
+            self.is_finished = True
+            return
+        if self.is_begun:
+            # Explicitly, as close alone rolls back only after its answer.
+            yield from self._end_by("ROLLBACK")
+        else:
+            yield from self._close()
+
+    def _close(self) -> Operation[None]:
+        yield from self._stream.close()
+        self.is_finished = True
+
+    def _end_by(self, word: str) -> Operation[hrana.StreamResult]:
+        """Run COMMIT or ROLLBACK and close the stream.
+
+        Where it was refused or never sent, the server holds the transaction still: end it again.
+        """
+        try:
+            outcome, _ = yield from self._stream.run(hrana.Execute(hrana.Stmt(word)), hrana.Close())
+        except BaseException:
+            self.is_finished = self._stream.state is not StreamState.OPEN
+            raise
+        self.is_finished = True
+        return outcome
+
+    def _require_unfinished(self) -> None:
+        if self.is_finished:
+            raise LocalProtocolError("the transaction has ended; begin another one")

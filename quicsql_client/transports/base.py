@@ -1,0 +1,85 @@
+"""What a transport is: a whole request in, a whole answer out. Knows no socket and no library."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import Protocol
+
+from ..errors import LocalProtocolError
+from ..wire.messages import Request, Response
+
+__all__ = ["AsyncTransport", "Transport", "check_request", "is_safe_method"]
+
+# RFC 9110, 5.5 and 9.1; a target of RFC 3986 holds no blank and no non-ASCII character.
+_METHOD = re.compile(r"[A-Z]+")
+_TARGET = re.compile(r"/[\x21-\x7e]*")
+_FIELD_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_FIELD_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?|")
+# RFC 9110, 9.2.1: may be sent again, as they change nothing.
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Transport(Protocol):
+    """Carries requests to one server. Safe for use from many threads.
+
+    context: what its connections are encrypted with; None without TLS, or when it is not ours.
+    """
+
+    context: ssl.SSLContext | None
+
+    def send(self, request: Request, *, deadline: float | None) -> Response:
+        """The whole answer. deadline:
+
+        Instant of `time.monotonic()` by which it must be there, None for no limit.
+
+        Raises a TransportError when no whole answer came; its `may_have_run` says whether the
+        server may have acted.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close what is idle, and what is in use as soon as it is free. May be called again."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """The same for tasks of an event loop."""
+
+    context: ssl.SSLContext | None
+
+    async def send(self, request: Request, *, deadline: float | None) -> Response:
+        """See Transport.send. A cancelled call's connection is closed, never used again."""
+        ...
+
+    async def aclose(self) -> None:
+        """See Transport.close."""
+        ...
+
+
+def is_safe_method(method: str) -> bool:
+    """True for a method that changes nothing, so that the request may be sent again."""
+    return method in _SAFE
+
+
+def check_request(request: Request) -> None:
+    """Prove that the request says on the wire what it says here.
+
+    Raises LocalProtocolError, quoting no value.
+    """
+    if not _METHOD.fullmatch(request.method):
+        raise LocalProtocolError(f"not an HTTP method: {request.method!r:.40}")
+    if not _TARGET.fullmatch(request.target):
+        raise LocalProtocolError(
+            "request target: expected a path that starts with / and is percent-encoded; "
+            "it holds a blank, a control or a non-ASCII character"
+        )
+    for name, value in request.headers:
+        if not _FIELD_NAME.fullmatch(name):
+            raise LocalProtocolError(f"not a header name in lower case: {name!r:.40}")
+        if not _FIELD_VALUE.fullmatch(value):
+            raise LocalProtocolError(
+                f"header {name}: its value holds a line break, a control or a non-Latin-1 "
+                "character, "
+                "or a blank at an end"
+            )

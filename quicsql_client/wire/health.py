@@ -1,0 +1,27 @@
+"""`/_health`: one word about the server, in both directions. Source: protocol/operations.md."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import RemoteProtocolError
+from .document import write_document
+
+__all__ = ["decode_health", "encode_health"]
+
+
+class _Health(msgspec.Struct):
+    status: str
+
+
+def encode_health(status: str = "ok") -> bytes:
+    """The body of the answer."""
+    return write_document({"status": status})
+
+
+def decode_health(body: bytes) -> str:
+    """The server's status, "ok" when it is well. Raises RemoteProtocolError."""
+    try:
+        return msgspec.json.decode(body, type=_Health).status
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RemoteProtocolError("the server's health answer is not of the known shape") from None
