@@ -31,7 +31,7 @@ __all__ = [
 
 _BLANK = " \t\n\r"
 _CUT_NUMBER = re.compile(r"\.|(\.[0-9]+)?[eE][+-]?")
-_CUT_ESCAPE = re.compile(r"\\?u?[0-9a-fA-F]{0,3}")
+_CUT_ESCAPE = re.compile(r"\\?u?[0-9a-fA-F]{0,4}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

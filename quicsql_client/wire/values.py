@@ -163,6 +163,8 @@ def decode_base64(text: str, *, padded: bool = True) -> bytes:
     if not padded:
         compact = compact.rstrip("=")
         compact += "=" * (-len(compact) % 4)
+    if len(compact) % 4 or compact.endswith("==="):  # which Python lets pass behind whole groups
+        raise ValueError("illegal base64 data")
     try:
         return base64.b64decode(compact, validate=True)
     except (binascii.Error, ValueError):
