@@ -66,14 +66,11 @@ class Server:
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """The open listeners, in the configuration's order, with the addresses that they are bound
-        to.
-        """
+        """The open listeners in the configuration's order, with their bound addresses."""
         return tuple(entry.listener for entry in self._open)
 
     async def start(self) -> None:
-        """Open every database, then every listener in order; when one fails, close all that was
-        opened.
+        """Open every database, then every listener in order; if one fails, close them all.
 
         Raises: ConfigurationError, with the text to log.
         """
@@ -162,15 +159,17 @@ class Server:
         self._started_with = msgspec.structs.replace(self._started_with, databases=databases)
 
     async def drain(self, grace_s: float = DRAIN_S) -> int:
-        """Stop accepting and wait for what is in flight, at most grace_s; the number of requests
-        cut off.
+        """Stop accepting and wait at most grace_s for what is in flight.
+
+        Gives the number of requests that were cut off.
         """
         listeners, self._open = self.listeners, []
         return sum(await asyncio.gather(*(listener.drain(grace_s) for listener in listeners)))
 
     async def stop(self, grace_s: float = DRAIN_S) -> int:
-        """Drain, roll back the streams that are left, close the databases; the number of requests
-        cut off.
+        """Drain, roll back the streams that are left, close the databases.
+
+        Gives the number of requests that were cut off.
         """
         aborted = await self.drain(grace_s)
         if self._sessions is not None:
@@ -181,8 +180,9 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """An open listener. make_context: builds its TLS context from the files as they are now; None:
-    nothing to.
+    """An open listener.
+
+    make_context: builds its TLS context from the files as they are now; None: it has no TLS.
     """
 
     listener: Listener

@@ -26,9 +26,7 @@ RELOADED_LIMITS: Final = frozenset(
         "rate",
     )
 )
-"""The keys of limits that a reload takes over; the others belong to streams and handles that are
-open.
-"""
+"""The keys of limits that a reload takes over; the others belong to what is open."""
 
 _FIXED_SECTIONS: Final = (
     "server",
@@ -44,8 +42,9 @@ _FIXED_SECTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """A reload in words. applied: in force now. needs_restart: keys of the file that differ from
-    what runs.
+    """A reload in words.
+
+    applied: in force now. needs_restart: keys of the file that differ from what runs.
     """
 
     applied: tuple[str, ...]

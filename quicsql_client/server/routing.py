@@ -32,8 +32,9 @@ class Target:
 
 
 def resolve(routing: RoutingConfig, path: str, host: str) -> Target:
-    """The target of a percent-decoded path and a Host header. The path wins over the host, the host
-    over the default.
+    """The target of a percent-decoded path and a Host header.
+
+    The path wins over the host, the host over the default database.
 
     Raises: NoRoute.
     """

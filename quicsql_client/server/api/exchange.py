@@ -146,8 +146,9 @@ class Exchange:
             raise Refusal(404, "unknown database") from None
 
     async def read_body(self) -> bytes:
-        """The whole body. Raises Refusal: 413 over the cap, 400 when it stalls or the client goes
-        away.
+        """The whole body.
+
+        Raises: Refusal, 413 over the cap, 400 when it stalls or the client goes away.
         """
         try:
             async with asyncio.timeout(self.services.body_timeout_s):
@@ -174,8 +175,7 @@ class Exchange:
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def while_connected(self, work: Awaitable[_Done]) -> _Done:
-        """Await work that the client waits for; when it goes away, cancel the work and raise
-        ClientGone.
+        """Await work that the client waits for; if it leaves, cancel that and raise ClientGone.
 
         Only after the body was read: nothing but a disconnect may be left to receive.
         """

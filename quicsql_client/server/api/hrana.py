@@ -15,7 +15,7 @@ from ...types import Result, Statement, Value
 from ...wire import hrana
 from ...wire.codes import hrana_name
 from ...wire.messages import Response
-from ..engine import EngineError, PolicyDenied, SQLFailure, StatementTimeout
+from ..engine import Access, EngineError, PolicyDenied, SQLFailure, StatementTimeout
 from ..sessions import ForeignBaton, InvalidBaton, Session, TooManySessions
 from .exchange import ClientGone, Exchange, Refusal, decode, json_response, unavailable
 
@@ -74,7 +74,8 @@ async def _lend_stream(exchange: Exchange, baton: str | None) -> Session:
     sessions, principal = exchange.services.sessions, exchange.principal.name
     try:
         if baton is not None:
-            return await sessions.resume(baton, exchange.database, principal)
+            session = await sessions.resume(baton, exchange.database, principal)
+            return await _still_allowed(exchange, session)
         database = exchange.opened_database()
         return await exchange.while_connected(sessions.open(database, principal, exchange.access))
     except InvalidBaton:
@@ -83,6 +84,18 @@ async def _lend_stream(exchange: Exchange, baton: str | None) -> Session:
         raise Refusal(403, "baton belongs to a different principal") from None
     except TooManySessions:
         raise unavailable("too many open sessions") from None
+
+
+async def _still_allowed(exchange: Exchange, session: Session) -> Session:
+    """The stream, unless it may write and its principal no longer may.
+
+    A reload ends such streams one by one; this request may come before it is done.
+    Raises: InvalidBaton.
+    """
+    if session.access is Access.READ_WRITE and exchange.access is Access.READ_ONLY:
+        await exchange.services.sessions.end(session)
+        raise InvalidBaton
+    return session
 
 
 class _Stream:
@@ -143,8 +156,9 @@ class _Stream:
         results: Sequence[Result | None],
         errors: Sequence[hrana.StreamError | None],
     ) -> bool:
-        """Whether a condition is true now. Steps not run yet, out of range or negative are neither
-        ok nor error.
+        """Whether a condition is true now.
+
+        Steps not run yet, out of range or negative are neither ok nor error.
         """
         match condition.kind:
             case "ok":

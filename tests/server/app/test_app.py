@@ -427,6 +427,19 @@ async def test_a_reload_is_in_force_for_the_next_request(start: Start) -> None:
         assert (await running.client("n").query("CREATE TABLE t(a)")).message == READ_ONLY
 
 
+async def test_a_stream_that_may_write_is_not_resumed_by_who_no_longer_may(start: Start) -> None:
+    async with start(GRANTED) as running:
+        tok = running.client("tok-token")
+        baton = (await tok.pipeline()).json()["baton"]
+        demoted = memory("app", *grants(tok="read-only", ro="read-only", adm="admin"))
+        new = msgspec.structs.replace(GRANTED, databases=(demoted, GRANTED.databases[1]))
+        running.application.reload(new)  # its streams are not ended yet
+        insert = {"type": "execute", "stmt": {"sql": "CREATE TABLE t(a)"}}
+        answer = await tok.pipeline(insert, baton=baton)
+        assert (answer.status, answer.message) == (400, "invalid or expired baton")
+        assert running.sessions.list() == ()
+
+
 async def test_the_kill_switch_rolls_streams_back(start: Start) -> None:
     async with start(GRANTED) as running:
         tok, adm = running.client("tok-token"), running.client("adm-token")

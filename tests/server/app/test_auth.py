@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from functools import lru_cache
+from typing import Any
 
+import bcrypt
 import pytest
 
-from quicsql_client.server import auth
 from quicsql_client.server.auth import Authenticator
 from quicsql_client.server.config import (
     AuthConfig,
@@ -187,7 +188,9 @@ async def test_only_the_first_authorization_header_counts() -> None:
 
 async def test_a_listener_without_tls_has_no_certificate() -> None:
     authenticator = Authenticator(config())
-    for scope in ({}, {"extensions": None}, {"extensions": {}}, {"extensions": {"tls": {}}}):
+    scopes: tuple[dict[str, Any], ...]
+    scopes = ({}, {"extensions": None}, {"extensions": {}}, {"extensions": {"tls": {}}})
+    for scope in scopes:
         assert await authenticator.authenticate(scope, [], ["mtls"]) is None
 
 
@@ -247,7 +250,7 @@ async def test_unknown_users_cost_a_comparison(monkeypatch: pytest.MonkeyPatch) 
         compared.append(stored)
         return False
 
-    monkeypatch.setattr(auth.bcrypt, "checkpw", compare)
+    monkeypatch.setattr(bcrypt, "checkpw", compare)
     authenticator = Authenticator(config())
     for user in ("bob", "eve"):
         headers = [(b"authorization", basic(f"{user}:wrong").encode())]
@@ -262,13 +265,13 @@ async def test_a_right_password_is_compared_once_and_a_wrong_one_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compared: list[bytes] = []
-    compare = auth.bcrypt.checkpw
+    compare = bcrypt.checkpw
 
     def counting(password: bytes, stored: bytes) -> bool:
         compared.append(password)
         return compare(password, stored)
 
-    monkeypatch.setattr(auth.bcrypt, "checkpw", counting)
+    monkeypatch.setattr(bcrypt, "checkpw", counting)
     authenticator = Authenticator(config())
     for text, accepted in [
         ("bob:hunter:2", True),
