@@ -185,10 +185,12 @@ class Sessions:
         """Closes every stream of principals that are gone: what runs is interrupted, all is rolled
         back.
         """
-        for session in [one for one in self._open.values() if one.principal in gone]:
+        doomed = [one for one in self._open.values() if one.principal in gone]
+        for session in doomed:  # all are marked before the first await: none is resumed meanwhile
             session.is_doomed = True
             if session.is_busy:
                 session.connection.interrupt()
+        for session in doomed:
             await self.end(session)
 
     async def reap(self) -> None:

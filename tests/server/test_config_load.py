@@ -4,6 +4,7 @@ lines.
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -416,3 +417,9 @@ def test_a_file_with_a_line_missing_never_fails_otherwise(
     del lines[data.draw(st.integers(0, len(lines) - 1))]
     outcome = _load(tmp_path / "q.yaml", "\n".join(lines).encode())
     assert isinstance(outcome, LoadedConfig) or outcome.problems
+
+
+def test_any_number_of_listeners_take_a_port_of_the_system(load_yaml: LoadYAML) -> None:
+    listeners = [{"name": n, "transport": "h1", "address": "127.0.0.1:0"} for n in "ab"]
+    loaded = load_yaml(json.dumps({"listeners": listeners}))
+    assert [listener.name for listener in loaded.config.listeners] == ["a", "b"]

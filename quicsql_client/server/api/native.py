@@ -19,8 +19,8 @@ from ..engine import (
     PolicyDenied,
     SQLFailure,
     StatementTimeout,
+    TransactionDenied,
 )
-from ..engine.running import TRANSACTION_DENIED
 from .exchange import READ_ONLY, ClientGone, Exchange, Refusal, decode, json_response
 
 __all__ = ["query"]
@@ -95,7 +95,7 @@ def _failure(error: EngineError, index: int | None = None) -> Response:
     """
     if isinstance(error, StatementTimeout):
         raise Refusal(504, _TIMED_OUT) from error
-    if isinstance(error, PolicyDenied) and error.message == TRANSACTION_DENIED:
+    if isinstance(error, TransactionDenied):
         # Upstream runs these, so a client expects an answer about SQL, not one about rights.
         return json_response(native.encode_error(error.message, _ERROR_CODE, _ERROR_CODE, index))
     if isinstance(error, PolicyDenied):

@@ -62,8 +62,8 @@ def _check_address(
     problems: Problems,
 ) -> None:
     family = vocabulary.ADDRESS_FAMILIES.get(listener.transport)
-    if family is None or not listener.address:
-        return
+    if family is None or not listener.address or listener.address.endswith(":0"):
+        return  # port 0: the system gives each its own
     other = bound.setdefault((family, listener.address), listener)
     if other is not listener:
         text = (

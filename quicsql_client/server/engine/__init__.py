@@ -13,6 +13,7 @@ from .access import (
     PolicyDenied,
     SQLFailure,
     StatementTimeout,
+    TransactionDenied,
     UnknownDatabase,
 )
 
@@ -26,5 +27,6 @@ __all__ = [
     "PolicyDenied",
     "SQLFailure",
     "StatementTimeout",
+    "TransactionDenied",
     "UnknownDatabase",
 ]

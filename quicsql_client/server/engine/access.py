@@ -8,6 +8,7 @@ Hrana errors.
       SQLFailure         SQLite refused: message, code, extended_code (23 is a denial)
       StatementTimeout   the deadline passed, or nobody waits for the answer any more
       PolicyDenied       the server's policy refuses the statement: message
+        TransactionDenied  ... because it is transaction control in a stateless request
       MaskedFailure      anything whose text is not for clients; the cause is in `__cause__`
       BatchFailure       one of these inside a batch: index, error
     UnknownDatabase, DatabaseUnavailable
@@ -68,6 +69,10 @@ class StatementTimeout(EngineError):
 
 class PolicyDenied(EngineError):
     """The server's policy refuses this statement, whoever sends it."""
+
+
+class TransactionDenied(PolicyDenied):
+    """Transaction control where every request stands by itself."""
 
 
 class MaskedFailure(EngineError):

@@ -21,6 +21,7 @@ from .access import (
     PolicyDenied,
     SQLFailure,
     StatementTimeout,
+    TransactionDenied,
 )
 from .authorizer import Touch
 from .classify import first_token, is_attach, is_query, reports_counters
@@ -60,7 +61,7 @@ def execute(link: Link, statement: Statement, *, allow_transactions: bool) -> Re
     rows, counters = Rows(), Counters()
     for step in _steps(link, statement.sql):
         if not allow_transactions and step.touch & Touch.TRANSACTION and not step.is_explain:
-            raise PolicyDenied(TRANSACTION_DENIED)
+            raise TransactionDenied(TRANSACTION_DENIED)
         given, counted = _run(link, step, arguments.take(step.names), keeps_rows=keeps_rows)
         if given.columns:
             rows = given
