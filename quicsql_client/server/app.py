@@ -8,10 +8,12 @@ Source: protocol/README.md.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from ..wire.health import encode_health
@@ -27,6 +29,7 @@ from .api.exchange import (
     Scope,
     Services,
     Settings,
+    StreamedResponse,
     json_response,
     unavailable,
 )
@@ -43,8 +46,9 @@ __all__ = ["ENDPOINTS", "STAGES", "Application"]
 
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-Handler: TypeAlias = Callable[[Exchange], Awaitable[Response]]
-Stage: TypeAlias = Callable[[Exchange], Awaitable[Response | None]]
+Answer: TypeAlias = Response | StreamedResponse
+Handler: TypeAlias = Callable[[Exchange], Awaitable[Answer]]
+Stage: TypeAlias = Callable[[Exchange], Awaitable[Answer | None]]
 
 _log = logging.getLogger("quicsql.server")
 
@@ -91,7 +95,11 @@ class Application:
             if scope["type"] != "http":
                 raise NotImplementedError(f"only HTTP is served, not {scope['type']!r}")
             exchange = Exchange(scope, receive, listening, self._settings, self._services)
-            await _send(await _answer(exchange), exchange.method, send)
+            try:
+                await _send(await _answer(exchange), exchange.method, send)
+            finally:
+                for finish in exchange.at_end:
+                    finish()
 
         return application
 
@@ -120,7 +128,7 @@ def _settings(config: Config) -> Settings:
     )
 
 
-async def _answer(exchange: Exchange) -> Response:
+async def _answer(exchange: Exchange) -> Answer:
     """The first answer that a stage gives; every failure becomes the error envelope."""
     try:
         for stage in STAGES:
@@ -141,11 +149,20 @@ async def _answer(exchange: Exchange) -> Response:
         return Refusal(500, "internal error").response()
 
 
-async def _send(response: Response, method: str, send: Send) -> None:
+async def _send(response: Answer, method: str, send: Send) -> None:
+    length: int | None
+    if isinstance(response, Response):
+        length, body = len(response.body), b"" if method == "HEAD" else response.body
+    else:
+        length, body = response.length, b""
     headers = [(name.encode(), value.encode()) for name, value in response.headers]
-    headers.append((b"content-length", b"%d" % len(response.body)))
+    if length is not None:
+        headers.append((b"content-length", b"%d" % length))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    body = b"" if method == "HEAD" else response.body
+    if isinstance(response, StreamedResponse):
+        async with contextlib.aclosing(response.chunks) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
@@ -241,7 +258,7 @@ def _require_level(level: Level, required: Level) -> None:
     raise Refusal(403, READ_ONLY if level else "forbidden: no access to this database")
 
 
-async def _serve(exchange: Exchange) -> Response:
+async def _serve(exchange: Exchange) -> Answer:
     """Admit and run. A request that is refused as busy has still spent its token."""
     endpoint = ENDPOINTS[exchange.endpoint]
     assert endpoint.handler is not None, "_permit refuses what has none"  # noqa: S101
@@ -254,10 +271,8 @@ async def _serve(exchange: Exchange) -> Response:
         raise Refusal(429, "rate limit exceeded", retry_after)
     if not limits.enter(exchange.database):
         raise unavailable("database busy: too many concurrent requests")
-    try:
-        return await endpoint.handler(exchange)
-    finally:
-        limits.leave(exchange.database)
+    exchange.at_end.append(partial(limits.leave, exchange.database))
+    return await endpoint.handler(exchange)
 
 
 STAGES: Final[tuple[Stage, ...]] = (

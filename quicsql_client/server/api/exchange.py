@@ -7,8 +7,8 @@ Source: protocol/README.md, Life of a request and Shared failure statuses.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from ...errors import RemoteProtocolError
@@ -99,12 +99,26 @@ class Listening:
     methods: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedResponse:
+    """An answer whose body is sent piece by piece, each when the client has room for it.
+
+    length: of the whole body in bytes, None when it is not known. chunks: closed when the answer
+    ends, also when the client leaves; an exception in it cuts the answer off.
+    """
+
+    status: int
+    headers: Headers
+    chunks: AsyncGenerator[bytes, None]
+    length: int | None = None
+
+
 @dataclass(slots=True)
 class Exchange:
     """A request with what the stages before have found out about it.
 
     principal: ANONYMOUS until authenticated. database, endpoint: "" until routed. level: NONE until
-    authorised.
+    authorised. at_end: called when the answer has been sent, or cannot be.
     """
 
     scope: Scope
@@ -116,6 +130,7 @@ class Exchange:
     database: str = ""
     endpoint: str = ""
     level: Level = Level.NONE
+    at_end: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def method(self) -> str:
