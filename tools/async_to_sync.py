@@ -44,12 +44,15 @@ NAMES = {
     "__anext__": "__next__",
     "StopAsyncIteration": "StopIteration",
     "aclose": "close",
+    "_async": "_sync",
+    "handle_async_request": "handle_request",
 }
 # Any other identifier that starts so loses it: AsyncClient -> Client.
 PREFIX = re.compile(r"Async(?=[A-Z])")
 # Dotted names -> another; the new one's module is imported beside the old one's.
 DOTTED = {
     "asyncio.Lock": "threading.Lock",
+    "pytest_asyncio.fixture": "pytest.fixture",
 }
 # Generic types that name something only in the asynchronous colour: Awaitable[X] -> X.
 UNWRAPPED = {"Awaitable"}

@@ -1,0 +1,111 @@
+"""PEP 249 for quicSQL, with the surface of Python's `sqlite3`.
+
+    connection = quicsql_dbapi.connect(client=client, db="app")
+    connection = quicsql_dbapi.connect("quicsql://db.example.com:7777/app?sslrootcert=ca.crt&...")
+
+`quicsql_dbapi.aio` has the same for asyncio. The exceptions are those of `quicsql_client`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quicsql_client import (
+    Client,
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    Warning,
+    __version__,
+)
+
+from ._sync.cursor import Cursor
+from .connection import Connection
+from .targets import require_client_target, url_with
+from .types import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+    register_adapter,
+)
+
+__all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
+    "Binary",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Date",
+    "DateFromTicks",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "Warning",
+    "__version__",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "register_adapter",
+    "sqlite_version_info",
+    "threadsafety",
+]
+
+apilevel = "2.0"
+threadsafety = 2  # threads may share the module and connections
+paramstyle = "qmark"
+sqlite_version_info = (3, 45, 0)
+"""The least SQLite behind a quicSQL server; `SELECT sqlite_version()` tells a server's own."""
+
+
+def connect(
+    url: str | None = None,
+    *,
+    client: Client | None = None,
+    db: str | None = None,
+    autocommit: bool = False,
+    **options: Any,
+) -> Connection:
+    """A connection by URL, or over a client that is already there. Asks nothing of the server.
+
+    url: `quicsql://host:port/database?sslrootcert=...&sslcert=...&sslkey=...`; options are
+    further parameters of it, such as `timeout=5` or `sslkey=Path("app.key")`. The connection has
+    a client of its own then, and closes it. client: used and not closed. db: the database, where
+    it is not the URL's. autocommit: see `Connection`.
+    Raises: InterfaceError, of which ConfigurationError and UnsafeCredentialError are kinds.
+    Source: protocol/client.md, section 2.
+    """
+    if client is not None:
+        database = require_client_target(url, client, db, options)
+        return Connection(client, database, autocommit=autocommit)
+    if url is None:
+        raise InterfaceError("connect needs a quicsql:// URL, or client= and db=")
+    own = Client.from_url(url_with(url, options))
+    return Connection(own, db or own.database or "", autocommit=autocommit, release=own.close)

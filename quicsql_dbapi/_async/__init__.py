@@ -1,0 +1,1 @@
+"""The asynchronous connection and cursor; the synchronous ones are made from them."""

@@ -1,0 +1,231 @@
+"""AsyncPinnedStream: one connection of the server, kept for a connection of the DB-API.
+
+It holds what is bound to it: TEMP tables, PRAGMA values, attached databases, a transaction. The
+server gives an idle stream up; outside a transaction another one is opened, with PRAGMA values
+and attached databases set again, and nobody notices.
+Source: protocol/hrana.md, "Streams and batons".
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from quicsql_client import (
+    AsyncClient,
+    AsyncStream,
+    AsyncTransaction,
+    Error,
+    OperationalError,
+    OutcomeUnknownError,
+    Result,
+    Statement,
+    StreamExpiredError,
+    TransportError,
+)
+
+from ..parameters import Prepared, parts_within
+from ..statements import Analysis, Control, Session
+
+__all__ = ["AsyncPinnedStream"]
+
+_MAY_END = frozenset((Control.RELEASE, Control.COMMIT, Control.ROLLBACK))
+
+
+class AsyncPinnedStream:
+    """A stream that is opened again when the server gave it up. Not for concurrent use.
+
+    in_transaction: whether a transaction is open on it. is_kept: whether it holds state that must
+    outlive its transaction.
+    """
+
+    def __init__(self, client: AsyncClient, database: str) -> None:
+        self._client = client
+        self._database = database
+        # A transaction that was adopted goes on as a stream after its COMMIT, by its text.
+        self._handle: AsyncStream | AsyncTransaction | None = None
+        self._settings: dict[str, Statement] = {}
+        self._holds_state = False
+        self.in_transaction = False
+        self.is_kept = False
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """Names of what is set again on another stream."""
+        return frozenset(self._settings)
+
+    def adopt(self, transaction: AsyncTransaction) -> None:
+        """Go on with the stream of an open transaction."""
+        self._handle = transaction
+        self.in_transaction = True
+
+    async def run(self, prepared: Prepared, *, begin: bool = False) -> Result:
+        """Run one statement or script; begin: with a BEGIN before it, in the same request."""
+        try:
+            (result,) = await self._send([prepared.statement], "BEGIN" if begin else None)
+        except Error as exc:
+            exc.failed_index, exc.sql = None, prepared.statement.sql
+            if prepared.analysis.statement_count > 1 and not exc.is_disconnect:
+                await self._ask_transaction()
+            raise
+        await self._note(prepared.analysis, prepared.statement)
+        return result
+
+    async def run_many(self, statements: list[Statement], *, begin: bool) -> list[Result]:
+        """Run statements in as few requests as fit; a failure carries its failed_index.
+
+        begin: with a BEGIN before the first.
+        """
+        results: list[Result] = []
+        for part in parts_within(statements):
+            try:
+                results += await self._send(part, "BEGIN" if begin and not results else None)
+            except Error as exc:
+                exc.failed_index = len(results) + (exc.failed_index or 0)
+                raise
+        return results
+
+    async def begin(self, mode: str) -> None:
+        """Open a transaction now."""
+        await self._send([], f"BEGIN {mode}")
+
+    async def commit(self) -> None:
+        """End the transaction; one that SQLite refuses to commit is rolled back.
+
+        Raises OutcomeUnknownError when the answer was lost.
+        """
+        self.in_transaction = False
+        try:
+            await self._execute("COMMIT")
+        except TransportError as exc:
+            if exc.is_retryable:
+                raise  # nothing was sent
+            raise OutcomeUnknownError(
+                f"the answer to COMMIT on database {self._database!r} was lost: the transaction "
+                "may have taken effect or not; look before you run it again"
+            ) from exc
+        except StreamExpiredError:
+            self._forget()
+            raise
+        except Error:
+            with contextlib.suppress(Error):
+                await self._execute("ROLLBACK")
+            raise
+
+    async def rollback(self) -> None:
+        """Undo the transaction; one that is lost has been rolled back by the server."""
+        self.in_transaction = False
+        try:
+            await self._execute("ROLLBACK")
+        except StreamExpiredError:
+            self._forget()
+        except OperationalError as exc:
+            if exc.code is None:
+                raise
+            # SQLite has rolled back by itself after an error in the transaction.
+
+    async def aclose(self) -> None:
+        """End the stream; what is not committed is rolled back."""
+        handle, self._handle = self._handle, None
+        self.in_transaction = False
+        if isinstance(handle, AsyncTransaction):
+            await handle.rollback()
+        elif handle is not None:
+            await handle.aclose()
+
+    async def _execute(self, sql: str) -> None:
+        if self._handle is not None:
+            await self._handle.execute(sql)
+
+    def _forget(self) -> None:
+        self._handle = None
+        self._holds_state = False
+
+    async def _send(self, statements: Sequence[Statement], begin: str | None) -> list[Result]:
+        try:
+            return await self._send_once(statements, begin)
+        except StreamExpiredError as exc:
+            if self.in_transaction:
+                raise
+            is_state_lost = self._holds_state
+            self._forget()
+            if is_state_lost:
+                raise StreamExpiredError(
+                    "the server gave this connection's stream up, and its TEMP objects with it; "
+                    "make them again",
+                    transaction_lost=False,
+                ) from exc
+        # The baton was refused, so nothing has run.
+        return await self._send_once(statements, begin)
+
+    async def _send_once(self, statements: Sequence[Statement], begin: str | None) -> list[Result]:
+        first: list[Statement] = []
+        if self._handle is None:
+            self._handle = self._client.stream(self._database)
+            first += self._settings.values()
+        if begin is not None:
+            first.append(Statement(begin))
+        try:
+            results = await self._ask([*first, *statements])
+        except BaseException as exc:
+            self._note_failure(exc, len(first), is_begin=begin is not None)
+            raise
+        if begin is not None:
+            self.in_transaction = True
+        return results[len(first) :]
+
+    async def _ask(self, statements: Sequence[Statement]) -> list[Result]:
+        if self._handle is None or not statements:
+            return []
+        if len(statements) == 1:
+            return [await self._handle.execute(statements[0].sql, statements[0].args)]
+        return await self._handle.batch(statements)
+
+    def _note_failure(self, exc: BaseException, first: int, *, is_begin: bool) -> None:
+        """Put the state right after a failure; `first`: statements before the caller's."""
+        index = exc.failed_index if isinstance(exc, Error) else None
+        if isinstance(exc, Error) and index is not None:
+            exc.failed_index = index - first if index >= first else None
+        is_refused = isinstance(exc, StreamExpiredError)
+        is_lost = not isinstance(exc, Error) or (exc.is_disconnect and not exc.is_retryable)
+        if is_begin and not is_refused:
+            # Where no answer came, the transaction may be open: it counts as lost until a rollback.
+            self.in_transaction = is_lost or (index is not None and index >= first)
+
+    async def _note(self, analysis: Analysis, statement: Statement) -> None:
+        if analysis.statement_count > 1:
+            self._holds_state |= analysis.leaves_state
+            self.is_kept |= analysis.leaves_state
+            if analysis.controls:
+                await self._ask_transaction()
+            return
+        match analysis.session:
+            case Session.SETTING:
+                self._settings.pop(analysis.setting, None)
+                self._settings[analysis.setting] = statement
+            case Session.DETACH:
+                self._settings.pop(analysis.setting, None)
+            case Session.TEMP:
+                self._holds_state = True
+        self.is_kept |= analysis.session is not None
+        if analysis.control is Control.SAVEPOINT:
+            self.in_transaction = True
+        elif analysis.control in _MAY_END:
+            await self._ask_transaction()
+
+    async def _ask_transaction(self) -> None:
+        """Ask the server whether a transaction is open: savepoints and scripts end one, too."""
+        if isinstance(self._handle, AsyncStream):
+            self.in_transaction = not await self._handle.is_autocommit()
+        elif self._handle is not None:
+            self.in_transaction = await self._refuses_begin(self._handle)
+
+    async def _refuses_begin(self, handle: AsyncTransaction) -> bool:
+        try:
+            await handle.execute("BEGIN")
+        except OperationalError as exc:
+            if exc.code is None:
+                raise
+            return True
+        await handle.execute("ROLLBACK")
+        return False

@@ -1,0 +1,42 @@
+# Made from quicsql_dbapi/_async/sharing.py
+# by tools/async_to_sync.py: do not edit, change the source.
+"""SharedClient: one client for all the connections of an engine, closed with the last."""
+
+from __future__ import annotations
+
+import threading
+
+from quicsql_client import Client
+
+__all__ = ["SharedClient"]
+
+
+class SharedClient:
+    """Lends one client by URL: it is made for the first connection and closed after the last.
+
+    Threads may share it. A client that was closed is made anew when it is asked for again.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: Client | None = None
+        self._lent = 0
+        self._guard = threading.Lock()  # never held while waiting
+
+    def lend(self) -> Client:
+        """The client; each call wants its `give_back`. Raises: what `Client.from_url` does."""
+        with self._guard:
+            if self._client is None:
+                self._client = Client.from_url(self._url)
+            self._lent += 1
+            return self._client
+
+    def give_back(self) -> None:
+        """Tell that a borrower is done; the last one closes the client."""
+        with self._guard:
+            self._lent -= 1
+            client = self._client
+            if self._lent or client is None:
+                return
+            self._client = None
+        client.close()
