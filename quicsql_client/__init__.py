@@ -67,8 +67,10 @@ if TYPE_CHECKING:
         with_timeout,
         with_transport,
     )
+    from .url import URL_PARAMETERS, ConnectionURL, parse_url
 
 __all__ = [
+    "URL_PARAMETERS",
     "Arguments",
     "AsyncClient",
     "AsyncStream",
@@ -79,6 +81,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectError",
     "ConnectTimeout",
+    "ConnectionURL",
     "DataError",
     "DatabaseError",
     "Error",
@@ -112,6 +115,7 @@ __all__ = [
     "Warning",
     "WriteTimeout",
     "__version__",
+    "parse_url",
     "with_basic_auth",
     "with_bearer",
     "with_client_cert",
@@ -131,7 +135,10 @@ _LATE = {
     "Client": "._sync.client",
     "Stream": "._sync.stream",
     "Transaction": "._sync.transaction",
+    "ConnectionURL": ".url",
     "Option": ".options",
+    "URL_PARAMETERS": ".url",
+    "parse_url": ".url",
 }
 
 

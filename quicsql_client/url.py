@@ -23,11 +23,11 @@ from .options import (
     with_timeout,
 )
 
-__all__ = ["ConnectionURL", "parse_url", "redact_url"]
+__all__ = ["URL_PARAMETERS", "ConnectionURL", "parse_url", "redact_url"]
 
 _TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 _SECRET = frozenset({"token", "password", "sslpassword"})
-_PARAMETERS = (
+URL_PARAMETERS = (
     "transport",
     "socket",
     "token",
@@ -41,6 +41,7 @@ _PARAMETERS = (
     "timeout",
     "allow_insecure_auth",
 )
+"""What may stand behind the ? of a quicsql:// URL. Source: protocol/client.md, section 2."""
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPES = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _MASK = "***"
@@ -107,7 +108,7 @@ class ConnectionURL:
         """The URL as text; `parse_url(url.render(hide_secrets=False))` gives it back."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         address = f"{host}:{self.port}" if self.port else host
-        given = ((name, getattr(self, name)) for name in _PARAMETERS)
+        given = ((name, getattr(self, name)) for name in URL_PARAMETERS)
         pairs = [
             f"{name}={_shown(name, value, hide_secrets)}"
             for name, value in given
@@ -176,7 +177,7 @@ def _mask_pair(pair: str) -> str:
     A name that nobody knows may be the rest of a cut secret.
     """
     name, _, _ = pair.partition("=")
-    if name not in _PARAMETERS:
+    if name not in URL_PARAMETERS:
         return _MASK
     return f"{name}={_MASK}" if name in _SECRET else pair
 
@@ -211,7 +212,7 @@ def _parameters(query: str, shown: str) -> dict[str, str]:
     for pair in filter(None, query.split("&")):
         raw_name, _, raw_value = pair.partition("=")
         name = _decode(raw_name.replace("+", " "), "a parameter name", shown)
-        if name not in _PARAMETERS:
+        if name not in URL_PARAMETERS:
             raise _unknown_parameter(name, found, shown)
         if name in found:
             raise _bad(shown, f'parameter "{name}" is given twice')
@@ -224,7 +225,7 @@ def _unknown_parameter(name: str, found: dict[str, str], shown: str) -> Configur
         what = "an unknown parameter; in a value write & as %26"
     else:
         what = f'unknown parameter "{name[:40]}"'
-    return _bad(shown, f"{what}; known are {', '.join(_PARAMETERS)}")
+    return _bad(shown, f"{what}; known are {', '.join(URL_PARAMETERS)}")
 
 
 def _decode(text: str, what: str, shown: str) -> str:

@@ -9,25 +9,7 @@ from urllib.parse import urlencode
 
 from quicsql_client import InterfaceError
 
-__all__ = ["URL_PARAMETERS", "require_client_target", "url_with"]
-
-URL_PARAMETERS = frozenset(
-    (
-        "allow_insecure_auth",
-        "insecure",
-        "password",
-        "socket",
-        "sslcert",
-        "sslkey",
-        "sslpassword",
-        "sslrootcert",
-        "timeout",
-        "token",
-        "transport",
-        "user",
-    )
-)
-"""What may stand behind the ? of a quicsql:// URL. Source: protocol/client.md, section 2."""
+__all__ = ["require_client_target", "url_with"]
 
 
 def url_with(url: str, options: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.util import immutabledict
 
 import quicsql_dbapi
-from quicsql_dbapi.targets import URL_PARAMETERS, url_with
+from quicsql_client import URL_PARAMETERS
+from quicsql_dbapi.targets import url_with
 
 from .times import COLUMN_TYPES
 
@@ -59,7 +60,7 @@ class QuicsqlDialectBase(SQLiteDialect):
         """The arguments of `connect`. Raises ArgumentError for a URL that cannot work."""
         if not (url.host or url.database or url.query):
             return [], {}  # connect_args has them
-        unknown = set(url.query) - URL_PARAMETERS
+        unknown = set(url.query).difference(URL_PARAMETERS)
         if unknown:
             raise ArgumentError(
                 f"unknown in the URL: {', '.join(sorted(unknown))}; "

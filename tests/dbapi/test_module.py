@@ -13,10 +13,9 @@ import quicsql_client
 import quicsql_dbapi
 from quicsql_client import AsyncClient, Client, ConfigurationError, InterfaceError
 from quicsql_client.testing.reference import ReferenceServer
-from quicsql_client.url import parse_url
 from quicsql_dbapi import aio
 from quicsql_dbapi.parameters import parts_within
-from quicsql_dbapi.targets import URL_PARAMETERS, url_with
+from quicsql_dbapi.targets import url_with
 
 
 def test_globals() -> None:
@@ -145,13 +144,6 @@ def test_threads_share_a_connection(quicsql_client: Client, quicsql_db: str) -> 
     assert wrong == []
     assert connection.execute("SELECT count(DISTINCT x) FROM t").fetchone() == (120,)
     connection.close()
-
-
-def test_known_url_parameters_are_the_clients() -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        parse_url("quicsql://h:1/app?nothing=1")
-    known = str(caught.value).rpartition("known are ")[2]
-    assert set(known.split(", ")) == URL_PARAMETERS
 
 
 def test_options_join_a_url() -> None:
