@@ -32,7 +32,7 @@ def main(address: str, root_ca: str, certificate: str, key: str) -> None:
         # Read, decide, write: a transaction on one pinned connection of the server.
         with client.transaction(DATABASE, "immediate") as tx:
             (balance,) = tx.execute("SELECT balance FROM accounts WHERE name = ?", ["ada"]).one()
-            print(f"ada has {balance}")
+            print("ada has", balance)
             tx.execute("UPDATE accounts SET balance = balance - 30 WHERE name = 'ada'")
             tx.execute("UPDATE accounts SET balance = balance + 30 WHERE name = 'grace'")
 
@@ -46,7 +46,7 @@ def main(address: str, root_ca: str, certificate: str, key: str) -> None:
 
         select = "SELECT name, balance FROM accounts WHERE balance > :least ORDER BY name"
         for name, balance in client.query(DATABASE, select, {"least": 10}):
-            print(f"{name}: {balance}")
+            print(name, balance)
 
 
 if __name__ == "__main__":
