@@ -1,4 +1,10 @@
-"""Plugins of fixtures, one per subject."""
+"""Plugins of fixtures, one per subject, and what holds for every property test."""
+
+from hypothesis import HealthCheck, settings
+
+# Machines are shared and noisy: how long an example takes says nothing about the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 pytest_plugins: list[str] = [
     "tests.fix_peers",

@@ -112,8 +112,8 @@ def results_of(
         if error is not None:
             index = step - first if first <= step < first + expected else None
             raise error.as_error(failed_index=index)
-    complete = [item for item in result.results[first : first + expected] if item is not None]
+    complete = [item for item in result.results[: first + expected] if item is not None]
     has_ended = commit is None or result.results[commit : commit + 1] not in ((), (None,))
-    if len(complete) != expected or not has_ended:
+    if len(complete) != first + expected or not has_ended:
         raise RemoteProtocolError(f"the server's answer does not hold {expected} results")
-    return complete
+    return complete[first:]

@@ -56,7 +56,7 @@ def test_the_name_in_hrana(code: int) -> None:
     if code in EXTENDED_IN_HRANA:
         expected = f"SQLITE_CONSTRAINT_{EXTENDED_IN_HRANA[code]}"
     elif code & 0xFF in PRIMARY_IN_HRANA:
-        expected = apsw.mapping_result_codes[code & 0xFF]
+        expected = str(apsw.mapping_result_codes[code & 0xFF])
     else:
         expected = "SQLITE_ERROR"
     assert hrana_name(code) == expected
@@ -160,7 +160,8 @@ def test_real_failures_have_the_class_that_sqlite3_gives_them(name: str, tmp_pat
     finally:
         connection.close()
     theirs = caught.value
-    assert theirs.sqlite_errorname == name.strip()
+    # Python has no name for the newest codes.
+    assert theirs.sqlite_errorname in (name.strip(), "unknown")
     code = theirs.sqlite_errorcode
     ours = sqlite_error(str(theirs), code & 0xFF, code)
     names = {kind.__name__ for kind in type(ours).__mro__}
@@ -168,7 +169,7 @@ def test_real_failures_have_the_class_that_sqlite3_gives_them(name: str, tmp_pat
     if name != "SQLITE_AUTH":
         assert type(ours).__name__ == type(theirs).__name__
     assert ours.sqlite_errorcode == theirs.sqlite_errorcode
-    assert ours.sqlite_errorname == theirs.sqlite_errorname
+    assert ours.sqlite_errorname == name.strip()
     assert ours.code == code & 0xFF
     assert str(ours) == str(theirs)
 

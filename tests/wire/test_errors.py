@@ -58,6 +58,8 @@ def test_errors_copy(kind: type[errors.Error]) -> None:
 
 
 class _WithOtherParameters(errors.ConfigurationError):
+    problems: list[str]
+
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems), problems=problems)
 

@@ -217,6 +217,9 @@ def test_decode_base64(encoded: str, value: bytes) -> None:
         "AA\t==",
         "é===",
         "AAAA=",
+        "AAAA==",
+        "AAAA====",
+        "====",
         "\0AAA",
     ],
 )
