@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from quicsql_client import InterfaceError
+from quicsql_client import URL_PARAMETERS, InterfaceError
 
-__all__ = ["require_client_target", "url_with"]
+__all__ = ["URL_PARAMETERS", "require_client_target", "url_with"]
 
 
 def url_with(url: str, options: Mapping[str, Any]) -> str:

@@ -18,8 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.util import immutabledict
 
 import quicsql_dbapi
-from quicsql_client import URL_PARAMETERS
-from quicsql_dbapi.targets import url_with
+from quicsql_dbapi.targets import URL_PARAMETERS, url_with
 
 from .times import COLUMN_TYPES
 
