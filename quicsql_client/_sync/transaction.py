@@ -72,10 +72,11 @@ class Transaction:
     ) -> None:
         if self._operations.is_finished:
             return
-        if kind is None:
-            self.commit()
-            return
-        # The caller's exception matters more than one of the way back: the server rolls a stream
-        # back that is given up, too.
-        with contextlib.suppress(Error):
-            self.rollback()
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            # The exception on its way matters more than one of the way back: the server rolls a
+            # stream back that is given up, too. After a commit there is nothing left to do.
+            with contextlib.suppress(Error):
+                self.rollback()
