@@ -41,10 +41,17 @@ def answer(*results: object, baton: str | None) -> httpx.Response:
     return httpx.Response(200, json={"baton": baton, "base_url": None, "results": results})
 
 
+async def insert(client: AsyncClient, failure: Exception | None = None) -> None:
+    async with client.transaction("app") as tx:
+        await tx.execute("INSERT INTO t VALUES (1)")
+        if failure:
+            raise failure
+
+
 async def test_the_block_commits() -> None:
     server = Server(answer(BEGUN, baton="b1"), answer(EXECUTED, CLOSED, baton=None))
-    async with server.client() as client, client.transaction("app") as tx:
-        await tx.execute("INSERT INTO t VALUES (1)")
+    async with server.client() as client:
+        await insert(client)
     assert server.asked == [["batch"], ["COMMIT", "close"]]
 
 
@@ -52,9 +59,7 @@ async def test_an_exception_rolls_back_and_goes_on() -> None:
     server = Server(answer(BEGUN, baton="b1"), answer(EXECUTED, CLOSED, baton=None))
     async with server.client() as client:
         with pytest.raises(ZeroDivisionError):
-            async with client.transaction("app") as tx:
-                await tx.execute("INSERT INTO t VALUES (1)")
-                raise ZeroDivisionError
+            await insert(client, failure=ZeroDivisionError())
     assert server.asked == [["batch"], ["ROLLBACK", "close"]]
 
 
@@ -63,7 +68,5 @@ async def test_a_commit_that_was_refused_leaves_no_transaction_behind() -> None:
     server = Server(answer(BEGUN, baton="b1"), busy, answer(EXECUTED, CLOSED, baton=None))
     async with server.client() as client:
         with pytest.raises(OverloadedError):
-            async with client.transaction("app") as tx:
-                await tx.execute("INSERT INTO t VALUES (1)")
-        assert not tx.is_active
+            await insert(client)
     assert server.asked == [["batch"], ["COMMIT", "close"], ["ROLLBACK", "close"]]

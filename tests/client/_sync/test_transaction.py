@@ -43,19 +43,25 @@ def answer(*results: object, baton: str | None) -> httpx.Response:
     return httpx.Response(200, json={"baton": baton, "base_url": None, "results": results})
 
 
+def insert(client: Client, failure: Exception | None = None) -> None:
+    with client.transaction("app") as tx:
+        tx.execute("INSERT INTO t VALUES (1)")
+        if failure:
+            raise failure
+
+
 def test_the_block_commits() -> None:
     server = Server(answer(BEGUN, baton="b1"), answer(EXECUTED, CLOSED, baton=None))
-    with server.client() as client, client.transaction("app") as tx:
-        tx.execute("INSERT INTO t VALUES (1)")
+    with server.client() as client:
+        insert(client)
     assert server.asked == [["batch"], ["COMMIT", "close"]]
 
 
 def test_an_exception_rolls_back_and_goes_on() -> None:
     server = Server(answer(BEGUN, baton="b1"), answer(EXECUTED, CLOSED, baton=None))
-    with server.client() as client, pytest.raises(ZeroDivisionError):
-        with client.transaction("app") as tx:
-            tx.execute("INSERT INTO t VALUES (1)")
-            raise ZeroDivisionError
+    with server.client() as client:
+        with pytest.raises(ZeroDivisionError):
+            insert(client, failure=ZeroDivisionError())
     assert server.asked == [["batch"], ["ROLLBACK", "close"]]
 
 
@@ -63,7 +69,6 @@ def test_a_commit_that_was_refused_leaves_no_transaction_behind() -> None:
     busy = httpx.Response(503, json={"error": {"message": "database busy"}})
     server = Server(answer(BEGUN, baton="b1"), busy, answer(EXECUTED, CLOSED, baton=None))
     with server.client() as client:
-        with pytest.raises(OverloadedError), client.transaction("app") as tx:
-            tx.execute("INSERT INTO t VALUES (1)")
-        assert not tx.is_active
+        with pytest.raises(OverloadedError):
+            insert(client)
     assert server.asked == [["batch"], ["COMMIT", "close"], ["ROLLBACK", "close"]]
