@@ -193,6 +193,29 @@ OUTCOME: st.SearchStrategy[tuple[hrana.StreamRequest, hrana.StreamResult]] = st.
         )
         | ERROR,
     ),
+    st.tuples(
+        st.just(hrana.Describe("x")),
+        st.builds(
+            hrana.Description,
+            st.lists(st.none() | TEXT, max_size=3).map(tuple),
+            st.lists(st.tuples(TEXT, st.none() | TEXT), max_size=3).map(tuple),
+            st.booleans(),
+            st.booleans(),
+        )
+        | ERROR,
+    ),
+    st.tuples(st.just(hrana.SessionChangeset()), st.binary() | ERROR),
+    st.tuples(
+        st.sampled_from(
+            [
+                hrana.Script("x"),
+                hrana.StoreSQL(1, "x"),
+                hrana.CloseSQL(1),
+                hrana.SessionStart(),
+            ]
+        ),
+        st.none() | ERROR,
+    ),
     st.tuples(st.just(AUTOCOMMIT), st.booleans() | ERROR),
     st.tuples(st.just(CLOSE), st.none() | ERROR),
 )
@@ -216,6 +239,69 @@ def test_declared_types_both_ways(result: Result, data: st.DataObject) -> None:
     result = dataclasses.replace(result, decltypes=tuple(decltypes))
     told = result if any(decltypes) else dataclasses.replace(result, decltypes=())
     assert decode_answer(encode_answer("b", [EXECUTE], [result]), [EXECUTE]) == ("b", [told])
+
+
+DESCRIBED = {
+    "params": [{"name": None}, {"name": ":x"}],
+    "cols": [{"name": "a", "decltype": "INTEGER"}, {"name": "b", "decltype": None}],
+    "is_explain": False,
+    "is_readonly": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("request_", "result", "response"),
+    [
+        (
+            hrana.Describe("x"),
+            hrana.Description(
+                (None, ":x"), (("a", "INTEGER"), ("b", None)), is_explain=False, is_readonly=True
+            ),
+            {"type": "describe", "result": DESCRIBED},
+        ),
+        (
+            hrana.Describe("x"),
+            hrana.Description(),
+            {
+                "type": "describe",
+                "result": {"params": [], "cols": [], "is_explain": False, "is_readonly": False},
+            },
+        ),
+        (hrana.Script("x"), None, {"type": "sequence"}),
+        (hrana.StoreSQL(1, "x"), None, {"type": "store_sql"}),
+        (hrana.CloseSQL(1), None, {"type": "close_sql"}),
+        (hrana.SessionStart(), None, {"type": "session_start"}),
+        (hrana.SessionChangeset(), b"", {"type": "session_changeset", "changeset": ""}),
+        (hrana.SessionChangeset(), b"T\0", {"type": "session_changeset", "changeset": "VAA="}),
+    ],
+)
+def test_the_other_answers(
+    request_: hrana.StreamRequest, result: hrana.StreamResult, response: dict[str, object]
+) -> None:
+    body = encode_answer("b", [request_], [result])
+    assert json.loads(body)["results"] == [ok(response)]
+    assert decode_answer(body, [request_]) == ("b", [result])
+    with pytest.raises(RemoteProtocolError, match="does not match"):
+        decode_answer(body, [EXECUTE])
+
+
+@pytest.mark.parametrize(
+    ("request_", "response"),
+    [
+        (hrana.Describe("x"), {"type": "describe"}),
+        (hrana.Describe("x"), {"type": "describe", "result": {**DESCRIBED, "params": None}}),
+        (hrana.Describe("x"), {"type": "describe", "result": {**DESCRIBED, "is_explain": 0}}),
+        (hrana.Describe("x"), {"type": "describe", "result": {**DESCRIBED, "cols": [{}]}}),
+        (hrana.SessionChangeset(), {"type": "session_changeset"}),
+        (hrana.SessionChangeset(), {"type": "session_changeset", "changeset": None}),
+        (hrana.SessionChangeset(), {"type": "session_changeset", "changeset": "?"}),
+    ],
+)
+def test_other_answers_of_another_shape(
+    request_: hrana.StreamRequest, response: dict[str, object]
+) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"^the server's answer "):
+        decode_answer(answer(ok(response)), [request_])
 
 
 FULL = execute_ok(cols=[{"name": "a"}], rows=[[{"type": "null"}]])

@@ -224,6 +224,18 @@ def test_stored_texts_have_ids_of_32_bits(sql_id: int) -> None:
         ('{"type":"batch","batch":{}}', hrana.Batch(())),
         ('{"type":"batch"}', hrana.Batch(None)),
         ('{"type":"batch","batch":{"steps":[null]}}', hrana.Batch((Step(Stmt()),))),
+        ('{"type":"sequence","sql":"x; y"}', hrana.Script("x; y")),
+        ('{"type":"sequence","sql_id":7,"stmt":{}}', hrana.Script(None, 7)),
+        ('{"type":"describe","sql":"","sql_id":-1}', hrana.Describe("", -1)),
+        ('{"type":"describe"}', hrana.Describe()),
+        ('{"type":"store_sql","sql_id":0,"sql":""}', hrana.StoreSQL(0, "")),
+        ('{"type":"store_sql","sql_id":null,"sql":null}', hrana.StoreSQL(None, None)),
+        ('{"type":"close_sql","sql_id":2147483647}', hrana.CloseSQL(2**31 - 1)),
+        ('{"type":"close_sql"}', hrana.CloseSQL(None)),
+        ('{"type":"session_start"}', hrana.SessionStart()),
+        ('{"type":"session_start","tables":null}', hrana.SessionStart()),
+        ('{"type":"session_start","tables":["a",null]}', hrana.SessionStart(("a", ""))),
+        ('{"type":"session_changeset"}', hrana.SessionChangeset()),
         ('{"type":"get_autocommit","future":1}', hrana.GetAutocommit()),
         ('{"type":"close"}', hrana.Close()),
         ('{"type":"Close"}', hrana.Unknown("Close")),
@@ -443,7 +455,14 @@ STMT = st.builds(
     st.lists(st.tuples(TEXT, VALUE)).map(tuple),
     st.booleans(),
 )
+ID = st.none() | st.integers(-(2**31), 2**31 - 1)
 REQUEST: st.SearchStrategy[hrana.StreamRequest] = st.one_of(
+    st.builds(hrana.Script, st.none() | TEXT, ID),
+    st.builds(hrana.Describe, st.none() | TEXT, ID),
+    st.builds(hrana.StoreSQL, ID, st.none() | TEXT),
+    st.builds(hrana.CloseSQL, ID),
+    st.builds(hrana.SessionStart, st.lists(TEXT).map(tuple)),
+    st.just(hrana.SessionChangeset()),
     st.builds(hrana.Execute, st.none() | STMT),
     st.builds(hrana.Batch, st.lists(st.builds(Step, STMT, st.none() | CONDITION)).map(tuple)),
     st.just(hrana.GetAutocommit()),
@@ -457,6 +476,36 @@ def test_pipelines_both_ways(pipeline: Pipeline) -> None:
     again = decode_pipeline(encode_pipeline(pipeline))
     assert again == pipeline
     assert repr(again) == repr(pipeline), "types and the signs of zeros"
+
+
+STEPS = st.lists(st.builds(Step, STMT, st.none() | CONDITION)).map(tuple)
+
+
+@given(st.builds(hrana.Cursor, st.none() | TEXT.filter(bool), STEPS))
+def test_cursors_both_ways(cursor: hrana.Cursor) -> None:
+    again = hrana.decode_cursor(hrana.encode_cursor(cursor))
+    assert repr(again) == repr(cursor)
+
+
+@pytest.mark.parametrize(
+    ("body", "cursor"),
+    [
+        (b"{}", hrana.Cursor(None, None)),
+        (b'{"batch":null,"baton":""}', hrana.Cursor(None, None)),
+        (b'{"batch":{}}', hrana.Cursor(None, ())),
+        (b'{"BATCH":{"Steps":[{}]},"baton":"b","x":1}', hrana.Cursor("b", (Step(Stmt()),))),
+    ],
+)
+def test_cursors(body: bytes, cursor: hrana.Cursor) -> None:
+    assert hrana.decode_cursor(body) == cursor
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{} x", b'{"batch":[]}', b'{"batch":{"steps":[1]}}', b'{"baton":1}']
+)
+def test_cursors_that_are_refused(body: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"^invalid JSON: "):
+        hrana.decode_cursor(body)
 
 
 @given(INT64)
@@ -490,12 +539,14 @@ KEYS = [
     "sql_id",
     "args",
 ]
-KEYS += ["named_args", "name", "value", "base64", "want_rows", "TYPE"]
+KEYS += ["tables", "named_args", "name", "value", "base64", "want_rows", "TYPE"]
 LEAF = st.sampled_from(
     [
         "execute",
         "batch",
         "close",
+        "store_sql",
+        "session_start",
         "not",
         "and",
         "integer",

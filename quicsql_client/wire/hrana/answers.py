@@ -1,71 +1,50 @@
 """Pipeline answers: encoded by the server, decoded by the client.
 
-Source: protocol/hrana.md, "Request and response envelope", "StmtResult" and "Errors".
+Source: protocol/hrana.md, "Request and response envelope" and "Request types".
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from ...errors import RemoteProtocolError
-from ...types import Result, Row
+from ...types import Result
 from ..document import write_document
-from ..values import INT64_MAX, INT64_MIN
+from ..values import decode_base64, encode_base64
 from .messages import (
     TYPE_NAMES,
     Batch,
     BatchResult,
     Close,
+    CloseSQL,
+    Describe,
+    Description,
     Execute,
     GetAutocommit,
+    Script,
+    SessionChangeset,
+    SessionStart,
+    StoreSQL,
     StreamError,
     StreamRequest,
     StreamResult,
 )
-from .values import TaggedValue, decode_integer, encode_value
-
-
-class _Col(msgspec.Struct):
-    name: str | None
-    decltype: str | None = None
-
-
-class _StmtResult(msgspec.Struct):
-    cols: list[_Col]
-    rows: list[list[TaggedValue]]
-    affected_row_count: Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)] = 0
-    last_insert_rowid: str | int | None = None  # libSQL servers send a number in places
-    truncated: bool = False
-
-    def decode(self) -> Result:
-        if any(len(row) != len(self.cols) for row in self.rows):
-            raise ValueError(f"a row has not {len(self.cols)} cells")
-        decltypes = tuple(col.decltype for col in self.cols)
-        return Result(
-            tuple(col.name or "" for col in self.cols),
-            tuple(tuple([cell.decode() for cell in row]) for row in self.rows),
-            self.affected_row_count,
-            decode_integer(str(self.last_insert_rowid or 0)),
-            self.truncated,
-            decltypes if any(decltypes) else (),
-        )
-
-
-class _Error(msgspec.Struct):
-    message: str
-    code: str | None = None
-
-    def decode(self) -> StreamError:
-        return StreamError(self.message, self.code)
+from .results import (
+    Col,
+    ErrorObject,
+    StmtResult,
+    encode_error,
+    encode_stmt_result,
+    with_signed_zeros,
+)
 
 
 class _BatchResult(msgspec.Struct):
-    step_results: list[_StmtResult | None]
-    step_errors: list[_Error | None]
+    step_results: list[StmtResult | None]
+    step_errors: list[ErrorObject | None]
 
     def decode(self) -> BatchResult:
         return BatchResult(
@@ -74,12 +53,55 @@ class _BatchResult(msgspec.Struct):
         )
 
 
+class _Param(msgspec.Struct):
+    name: str | None = None
+
+
+class _DescribeResult(msgspec.Struct):
+    params: list[_Param]
+    cols: list[Col]
+    is_explain: bool
+    is_readonly: bool
+
+    def decode(self) -> Description:
+        return Description(
+            tuple(param.name for param in self.params),
+            tuple((col.name or "", col.decltype) for col in self.cols),
+            self.is_explain,
+            self.is_readonly,
+        )
+
+
 class _ExecuteOk(msgspec.Struct, tag_field="type", tag="execute"):
-    result: _StmtResult
+    result: StmtResult
 
 
 class _BatchOk(msgspec.Struct, tag_field="type", tag="batch"):
     result: _BatchResult
+
+
+class _DescribeOk(msgspec.Struct, tag_field="type", tag="describe"):
+    result: _DescribeResult
+
+
+class _SequenceOk(msgspec.Struct, tag_field="type", tag="sequence"):
+    pass
+
+
+class _StoreSQLOk(msgspec.Struct, tag_field="type", tag="store_sql"):
+    pass
+
+
+class _CloseSQLOk(msgspec.Struct, tag_field="type", tag="close_sql"):
+    pass
+
+
+class _SessionStartOk(msgspec.Struct, tag_field="type", tag="session_start"):
+    pass
+
+
+class _SessionChangesetOk(msgspec.Struct, tag_field="type", tag="session_changeset"):
+    changeset: str
 
 
 class _GetAutocommitOk(msgspec.Struct, tag_field="type", tag="get_autocommit"):
@@ -91,11 +113,22 @@ class _CloseOk(msgspec.Struct, tag_field="type", tag="close"):
 
 
 class _Ok(msgspec.Struct, tag_field="type", tag="ok"):
-    response: _ExecuteOk | _BatchOk | _GetAutocommitOk | _CloseOk
+    response: (
+        _ExecuteOk
+        | _BatchOk
+        | _DescribeOk
+        | _SequenceOk
+        | _StoreSQLOk
+        | _CloseSQLOk
+        | _SessionStartOk
+        | _SessionChangesetOk
+        | _GetAutocommitOk
+        | _CloseOk
+    )
 
 
 class _Failed(msgspec.Struct, tag_field="type", tag="error"):
-    error: _Error
+    error: ErrorObject
 
 
 class _PipelineAnswer(msgspec.Struct):
@@ -108,6 +141,12 @@ _answers = msgspec.json.Decoder(_PipelineAnswer)
 _ANSWERS: dict[type, type] = {
     Execute: _ExecuteOk,
     Batch: _BatchOk,
+    Describe: _DescribeOk,
+    Script: _SequenceOk,
+    StoreSQL: _StoreSQLOk,
+    CloseSQL: _CloseSQLOk,
+    SessionStart: _SessionStartOk,
+    SessionChangeset: _SessionChangesetOk,
     GetAutocommit: _GetAutocommitOk,
     Close: _CloseOk,
 }
@@ -122,7 +161,7 @@ def decode_answer(
     these requests. Errors of single requests are among the results, not raised.
     """
     try:
-        answer = _answers.decode(_with_signed_zeros(body))
+        answer = _answers.decode(with_signed_zeros(body))
         results = [_decode_result(result) for result in answer.results]
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise RemoteProtocolError(
@@ -135,22 +174,14 @@ def decode_answer(
     return answer.baton, results
 
 
-# The JSON reader takes `-0` for the integer 0. Inside a string every quote has a backslash before
-# it, so this is always a member of an object.
-_MINUS_ZERO = re.compile(rb'("value"[ \t\n\r]*:[ \t\n\r]*-0)(?=[ \t\n\r]*[,}])')
-
-
-def _with_signed_zeros(body: bytes) -> bytes:
-    """The body with REAL -0, as Hrana writes it, in the form -0.0 that keeps its sign."""
-    return _MINUS_ZERO.sub(rb"\1.0", body) if b"-0" in body else body
-
-
 def _decode_result(result: _Ok | _Failed) -> StreamResult:
     if isinstance(result, _Failed):
         return result.error.decode()
     match result.response:
-        case _ExecuteOk(result=value) | _BatchOk(result=value):
+        case _ExecuteOk(result=value) | _BatchOk(result=value) | _DescribeOk(result=value):
             return value.decode()
+        case _SessionChangesetOk(changeset=text):
+            return decode_base64(text)
         case _GetAutocommitOk(is_autocommit=value):
             return value
     return None
@@ -169,37 +200,28 @@ def encode_answer(
 
 def _encode_result(kind: str, result: StreamResult) -> dict[str, Any]:
     if isinstance(result, StreamError):
-        return {"type": "error", "error": _encode_error(result)}
+        return {"type": "error", "error": encode_error(result)}
     response: dict[str, Any] = {"type": kind}
     if isinstance(result, Result):
-        response["result"] = _encode_stmt_result(result)
+        response["result"] = encode_stmt_result(result)
     elif isinstance(result, BatchResult):
         response["result"] = {
-            "step_results": [None if r is None else _encode_stmt_result(r) for r in result.results],
-            "step_errors": [None if e is None else _encode_error(e) for e in result.errors],
+            "step_results": [None if r is None else encode_stmt_result(r) for r in result.results],
+            "step_errors": [None if e is None else encode_error(e) for e in result.errors],
         }
+    elif isinstance(result, Description):
+        response["result"] = _encode_description(result)
+    elif isinstance(result, bytes):
+        response["changeset"] = encode_base64(result)
     elif isinstance(result, bool):
         response["is_autocommit"] = result
     return {"type": "ok", "response": response}
 
 
-def _encode_error(error: StreamError) -> dict[str, Any]:
-    return {"message": error.message, "code": error.code}
-
-
-def _encode_stmt_result(result: Result) -> dict[str, Any]:
-    decltypes = result.decltypes or (None,) * len(result.columns)
-    encoded: dict[str, Any] = {
-        "cols": [
-            {"name": name, "decltype": decltype}
-            for name, decltype in zip(result.columns, decltypes, strict=True)
-        ],
-        "rows": [_encode_row(row) for row in result.rows],
-        "affected_row_count": result.rows_affected,
-        "last_insert_rowid": str(result.last_insert_id) if result.last_insert_id else None,
+def _encode_description(description: Description) -> dict[str, Any]:
+    return {
+        "params": [{"name": name} for name in description.params],
+        "cols": [{"name": name, "decltype": declared} for name, declared in description.columns],
+        "is_explain": description.is_explain,
+        "is_readonly": description.is_readonly,
     }
-    return encoded | {"truncated": True} if result.truncated else encoded
-
-
-def _encode_row(row: Row) -> list[dict[str, Any]]:
-    return [encode_value(value) for value in row]

@@ -1,4 +1,4 @@
-"""What a Hrana pipeline says: requests, results and batch conditions, as data both sides share.
+"""What Hrana says: requests, results and batch conditions, as data both sides share.
 
 Source: protocol/hrana.md, "Request types".
 """
@@ -67,6 +67,49 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Script:
+    """Run a script (`sequence`), or a stored one, and discard its rows."""
+
+    sql: str | None = None
+    sql_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Say what a statement, or a stored one, is, without running it."""
+
+    sql: str | None = None
+    sql_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSQL:
+    """Keep a text on the stream under an id."""
+
+    sql_id: int | None
+    sql: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSQL:
+    """Forget a stored text; one that is not there is no error."""
+
+    sql_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStart:
+    """Begin to record the stream's changes of these tables, or of all when none is named."""
+
+    tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChangeset:
+    """Hand over what was recorded, as a SQLite changeset, and end the recording."""
+
+
+@dataclass(frozen=True, slots=True)
 class GetAutocommit:
     """Ask whether the stream is outside a transaction."""
 
@@ -83,7 +126,19 @@ class Unknown:
     kind: str
 
 
-StreamRequest: TypeAlias = Execute | Batch | GetAutocommit | Close | Unknown
+StreamRequest: TypeAlias = (
+    Execute
+    | Batch
+    | Script
+    | Describe
+    | StoreSQL
+    | CloseSQL
+    | GetAutocommit
+    | SessionStart
+    | SessionChangeset
+    | Close
+    | Unknown
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +147,17 @@ class Pipeline:
 
     baton: str | None
     requests: tuple[StreamRequest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """One request body of a cursor: a baton, or None for a new stream, and the steps.
+
+    steps: None when the body holds no batch, which is refused.
+    """
+
+    baton: str | None
+    steps: tuple[Step, ...] | None
 
 
 # Refusals that come without a SQLite code: the native API answers them with 504 and 403.
@@ -125,13 +191,33 @@ class BatchResult:
     errors: tuple[StreamError | None, ...]
 
 
-StreamResult: TypeAlias = Result | BatchResult | bool | StreamError | None
-"""The answer to one request: Result of execute, BatchResult of batch, bool of get_autocommit,
-None of close, or StreamError."""
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a statement is, by `describe`.
+
+    params: for each place of binding the name with its sign, or None for `?`. columns: name, and
+    declared type or None. is_readonly: SQLite's own flag.
+    """
+
+    params: tuple[str | None, ...] = ()
+    columns: tuple[tuple[str, str | None], ...] = ()
+    is_explain: bool = False
+    is_readonly: bool = False
+
+
+StreamResult: TypeAlias = Result | BatchResult | Description | bytes | bool | StreamError | None
+"""The answer to one request: Result of execute, BatchResult of batch, Description of describe,
+bytes of session_changeset, bool of get_autocommit, None of the others, or StreamError."""
 
 TYPE_NAMES: dict[type, str] = {
     Execute: "execute",
     Batch: "batch",
+    Script: "sequence",
+    Describe: "describe",
+    StoreSQL: "store_sql",
+    CloseSQL: "close_sql",
+    SessionStart: "session_start",
+    SessionChangeset: "session_changeset",
     GetAutocommit: "get_autocommit",
     Close: "close",
 }

@@ -1,6 +1,6 @@
-"""Pipeline requests: encoded by the client, decoded by the server.
+"""Pipeline and cursor requests: encoded by the client, decoded by the server.
 
-Source: protocol/hrana.md, "Request and response envelope" and "Request types".
+Source: protocol/hrana.md, "Request and response envelope", "Request types" and "Cursor".
 """
 
 from __future__ import annotations
@@ -10,17 +10,24 @@ from typing import Any
 import msgspec
 
 from ...types import Value
-from ..document import Number, Pairs, fields, invalid, read_document
+from ..document import Number, Pairs, fields, invalid, kind_of, read_document
 from .messages import (
     TYPE_NAMES,
     Batch,
     Close,
+    CloseSQL,
     Condition,
+    Cursor,
+    Describe,
     Execute,
     GetAutocommit,
     Pipeline,
+    Script,
+    SessionChangeset,
+    SessionStart,
     Step,
     Stmt,
+    StoreSQL,
     StreamRequest,
     Unknown,
 )
@@ -33,15 +40,38 @@ def encode_pipeline(pipeline: Pipeline) -> bytes:
     return msgspec.json.encode({"baton": pipeline.baton, "requests": requests})
 
 
+def encode_cursor(cursor: Cursor) -> bytes:
+    """The body of a cursor request."""
+    return msgspec.json.encode({"baton": cursor.baton, "batch": _encode_batch(cursor.steps)})
+
+
 def _encode_request(request: StreamRequest) -> dict[str, Any]:
+    if isinstance(request, Unknown):
+        return {"type": request.kind}
+    return {"type": TYPE_NAMES[type(request)], **_encode_members(request)}
+
+
+def _encode_members(request: StreamRequest) -> dict[str, Any]:
     match request:
         case Execute(stmt):
-            return {"type": "execute", "stmt": _encode_stmt(stmt)}
+            return {"stmt": _encode_stmt(stmt)}
         case Batch(steps):
-            return {"type": "batch", "batch": {"steps": [_encode_step(s) for s in steps or ()]}}
-        case Unknown(kind):
-            return {"type": kind}
-    return {"type": TYPE_NAMES[type(request)]}
+            return {"batch": _encode_batch(steps)}
+        case Script(sql, sql_id) | Describe(sql, sql_id) | StoreSQL(sql_id, sql):
+            return _given(sql=sql, sql_id=sql_id)
+        case CloseSQL(sql_id):
+            return _given(sql_id=sql_id)
+        case SessionStart(tables):
+            return {"tables": tables}
+    return {}
+
+
+def _given(**members: Any) -> dict[str, Any]:
+    return {name: member for name, member in members.items() if member is not None}
+
+
+def _encode_batch(steps: tuple[Step, ...] | None) -> dict[str, Any]:
+    return {"steps": [_encode_step(step) for step in steps or ()]}
 
 
 def _encode_step(step: Step) -> dict[str, Any]:
@@ -78,7 +108,11 @@ def _encode_stmt(stmt: Stmt | None) -> dict[str, Any] | None:
 
 
 _PIPELINE = {"baton": str, "requests": list}
-_REQUEST = {"type": str, "stmt": Pairs, "batch": Pairs}
+_CURSOR = {"baton": str, "batch": Pairs}
+_REQUEST = {
+    **{"type": str, "stmt": Pairs, "batch": Pairs},
+    **{"sql": str, "sql_id": Number, "tables": list},
+}
 _STMT = {"sql": str, "sql_id": Number, "args": list, "named_args": list, "want_rows": bool}
 _NAMED = {"name": str, "value": Pairs}
 _STEP = {"condition": Pairs, "stmt": Pairs}
@@ -99,24 +133,58 @@ def decode_pipeline(body: bytes) -> Pipeline:
     return Pipeline(top.get("baton") or None, requests)
 
 
+def decode_cursor(body: bytes) -> Cursor:
+    """Read a cursor request. Raises RemoteProtocolError for the whole body; nothing may run then.
+
+    Source: protocol/hrana.md, "JSON rules" and "Cursor".
+    """
+    top = fields(read_document(body), "cursor", _CURSOR)
+    return Cursor(top.get("baton") or None, _decode_steps(top.get("batch")))
+
+
 def _decode_request(raw: Any) -> StreamRequest:
+    """One request. All members are read, for a bad one refuses the body whatever the type is."""
     found = fields(raw, "request", _REQUEST)
     stmt = _decode_stmt(found["stmt"]) if "stmt" in found else None
-    steps = _decode_steps(found["batch"]) if "batch" in found else None
+    steps = _decode_steps(found.get("batch"))
+    sql, sql_id = found.get("sql"), _decode_number(found.get("sql_id"), "sql_id")
+    tables = tuple(map(_decode_table, found.get("tables", ())))
     match found.get("type", ""):
         case "execute":
             return Execute(stmt)
         case "batch":
             return Batch(steps)
+        case "sequence":
+            return Script(sql, sql_id)
+        case "describe":
+            return Describe(sql, sql_id)
+        case "store_sql":
+            return StoreSQL(sql_id, sql)
+        case "close_sql":
+            return CloseSQL(sql_id)
         case "get_autocommit":
             return GetAutocommit()
+        case "session_start":
+            return SessionStart(tables)
+        case "session_changeset":
+            return SessionChangeset()
         case "close":
             return Close()
         case kind:
             return Unknown(kind)
 
 
-def _decode_steps(raw: Any) -> tuple[Step, ...]:
+def _decode_table(raw: Any) -> str:
+    if raw is None:
+        return ""
+    if type(raw) is not str:  # a number is a str of its own kind
+        raise invalid(f"request.tables must hold strings, not {kind_of(raw)}")
+    return raw
+
+
+def _decode_steps(raw: Any) -> tuple[Step, ...] | None:
+    if raw is None:
+        return None
     steps = fields(raw, "batch", {"steps": list}).get("steps", ())
     return tuple(map(_decode_step, steps))
 
@@ -135,7 +203,7 @@ def _decode_condition(raw: Any, depth: int = 0) -> Condition | None:
     conds = [_decode_condition(cond, depth + 1) for cond in found.get("conds", ())]
     return Condition(
         found.get("type", ""),
-        _decode_number(found["step"], "step") if "step" in found else None,
+        _decode_number(found.get("step"), "step"),
         _decode_condition(found.get("cond"), depth + 1),
         tuple(cond or Condition("") for cond in conds),
     )
@@ -143,10 +211,9 @@ def _decode_condition(raw: Any, depth: int = 0) -> Condition | None:
 
 def _decode_stmt(raw: Any) -> Stmt:
     found = fields(raw, "stmt", _STMT)
-    sql_id = _decode_number(found["sql_id"], "sql_id") if "sql_id" in found else None
     return Stmt(
         found.get("sql"),
-        sql_id,
+        _decode_number(found.get("sql_id"), "sql_id"),
         tuple(map(decode_value, found.get("args", ()))),
         tuple(map(_decode_named, found.get("named_args", ()))),
         found.get("want_rows", True),
@@ -158,7 +225,9 @@ def _decode_named(raw: Any) -> tuple[str, Value]:
     return found.get("name", ""), decode_value(found.get("value"))
 
 
-def _decode_number(literal: Number, what: str) -> int:
+def _decode_number(literal: Number | None, what: str) -> int | None:
+    if literal is None:
+        return None
     try:
         number = int(literal)
     except ValueError:
