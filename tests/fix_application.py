@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         leaf: Leaf | None = None,
         gone: asyncio.Event | None = None,
+        on_sent: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
     ) -> Answer:
-        """One request. body: whole, or in pieces. gone: when set, the client has left."""
+        """One request, path with its query. body: whole, or in pieces. gone: when set, the client
+        has left. on_sent: awaited with each message of the answer.
+        """
+        path, _, query = path.partition("?")
         chunks = [body] if isinstance(body, bytes) else list(body)
         sent = self._headers if headers is None else headers
         messages: list[Any] = []
@@ -65,7 +69,7 @@ class Client:
             "method": method,
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [(n.lower().encode(), v.encode()) for n, v in sent.items()],
             "extensions": extensions,
         }
@@ -79,6 +83,8 @@ class Client:
 
         async def send(message: Any) -> None:
             messages.append(message)
+            if on_sent is not None:
+                await on_sent(message)
 
         await self._application(scope, receive, send)
         return _answer(messages)

@@ -45,7 +45,7 @@ def _layer(
 
 _ALL = ("quicsql_client", "*", "quicsql_dbapi.*")
 _SHARED = ("wire.*", "errors", "types", "tls", "pki.*", "_version")  # what the server may see
-_RULES = ("server.auth", "server.policy", "server.limits", "server.routing")
+_RULES = ("server.auth.*", "server.policy", "server.limits", "server.metrics", "server.routing")
 _STORE = ("server.engine.*", "server.registry", "server.sessions")
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
@@ -98,16 +98,16 @@ _TABLE: dict[str, Layer] = {
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"
     ),
     "server.limits": _layer("errors", "server.config.*"),
+    "server.metrics": _layer(),
     "server.policy": _layer("errors", "server.config.*"),
     "server.routing": _layer("errors", "server.config.*"),
-    "server.auth": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
+    "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"
     ),
     "server.api.*": _layer(*_SHARED, *_RULES, *_STORE, "server.config.*", libraries="msgspec"),
     "server.app": _layer(
-        *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.api.*", "server.logs"),
-        libraries="prometheus_client",
+        *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.api.*", "server.logs")
     ),
     "server.lifecycle": _layer(*_SHARED, "server.*", libraries="msgspec"),
     "server": _layer(*_SHARED, "server.*"),
@@ -126,7 +126,7 @@ TABLE = {
 LATE_LIBRARIES = frozenset(
     [
         *("aioquic", "apsw", "bcrypt", "click", "jh2", "opentelemetry", "orjson"),
-        *("prometheus_client", "prompt_toolkit", "rich", "sqlalchemy", "yaml"),
+        *("prompt_toolkit", "rich", "sqlalchemy", "yaml"),
     ]
 )
 LATE_MODULES = (

@@ -12,13 +12,14 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias
 
 from ..wire.health import encode_health
 from ..wire.messages import Response
-from .api import hrana, native
+from .api import challenge, changeset, cursor, hrana, metrics, native, session, transfer
+from .api.authentication import authenticate, renewal_headers
 from .api.exchange import (
     READ_ONLY,
     Exchange,
@@ -33,7 +34,7 @@ from .api.exchange import (
     json_response,
     unavailable,
 )
-from .auth import Authenticator
+from .auth import Authenticator, Signers
 from .config import Config
 from .engine import DatabaseUnavailable
 from .limits import Limits
@@ -54,14 +55,15 @@ _log = logging.getLogger("quicsql.server")
 
 # A body that takes longer is cut (protocol/transports.md, Timeouts).
 BODY_TIMEOUT_S: Final = 30.0
-_CHALLENGE: Final = (("www-authenticate", 'Bearer, Basic realm="restricted"'),)
+_NO_CONTENT: Final = 204
 
 
 class Application:
     """The ASGI 3 application of the server, shared by its listeners.
 
     registry, sessions: open ones, which the caller closes after the last listener. body_timeout_s:
-    how long a request's body may take.
+    how long a request's body may take. signers: of challenges and session tokens; new ones when
+    not given.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class Application:
         registry: Registry,
         sessions: Sessions,
         body_timeout_s: float = BODY_TIMEOUT_S,
+        signers: Signers | None = None,
     ) -> None:
         limits = Limits(
             rate_per_s=config.limits.rate.per_principal_rps,
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
-        self._settings = _settings(config)
+        self._signers = signers or Signers.of(config.auth)
+        self._settings = _settings(config, self._signers)
         self._services = Services(
             registry=registry,
             sessions=sessions,
@@ -96,34 +100,46 @@ class Application:
                 raise NotImplementedError(f"only HTTP is served, not {scope['type']!r}")
             exchange = Exchange(scope, receive, listening, self._settings, self._services)
             try:
-                await _send(await _answer(exchange), exchange.method, send)
+                answer = _with_renewal(await _answer(exchange), exchange)
+                await _send(answer, exchange.method, send)
             finally:
                 for finish in exchange.at_end:
                     finish()
 
         return application
 
-    def reload(self, config: Config) -> frozenset[str]:
+    def prepare(self, config: Config) -> Settings:
+        """What a reload would take over; reads the key roster. Raises: ConfigurationError."""
+        return _settings(config, self._signers)
+
+    def reload(self, config: Config, prepared: Settings | None = None) -> frozenset[str]:
         """Take over principals, grants, limits and caps, for the next request on any connection.
 
-        Gives the names of the principals that are gone or lost a grant ("" for anonymous callers);
-        the caller ends their streams. Listeners, databases and routing stay as they were. The
-        statement timeout and the caps of results on databases are the registry's
-        (`Registry.replace_caps`).
+        prepared: what `prepare` gave for this configuration, None: prepare it now.
+        The key roster is read again; session tokens keep their keys and lifetimes, and those of
+        principals that are gone are refused for good. Gives the names of the principals that are
+        gone or lost a grant ("" for anonymous callers); the caller ends their streams. Listeners,
+        databases and routing stay as they were. The statement timeout and the caps of results on
+        databases are the registry's (`Registry.replace_caps`).
+        Raises: ConfigurationError when the roster cannot be read, and nothing was changed.
         """
-        old, self._settings = self._settings, _settings(config)
+        old, self._settings = self._settings, prepared or self.prepare(config)
         self._services.limits.replace(
             rate_per_s=config.limits.rate.per_principal_rps,
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
-        return principals_that_lost(old.policy, self._settings.policy)
+        gone = old.authenticator.names - self._settings.authenticator.names
+        for name in gone:
+            self._signers.tokens.revoke_all_of(name)
+        return principals_that_lost(old.policy, self._settings.policy) | gone
 
 
-def _settings(config: Config) -> Settings:
+def _settings(config: Config, signers: Signers) -> Settings:
     return Settings(
-        authenticator=Authenticator(config.auth),
+        authenticator=Authenticator(config.auth, signers),
         policy=Policy(config),
         max_request_bytes=config.limits.max_request_bytes,
+        max_export_bytes=config.limits.max_export_bytes,
         statement_timeout_s=config.limits.statement_timeout_s,
     )
 
@@ -149,10 +165,17 @@ async def _answer(exchange: Exchange) -> Answer:
         return Refusal(500, "internal error").response()
 
 
+def _with_renewal(answer: Answer, exchange: Exchange) -> Answer:
+    """The answer with the successor of the session token that asked for it, when that is due."""
+    renewal = renewal_headers(exchange)
+    return replace(answer, headers=(*answer.headers, *renewal)) if renewal else answer
+
+
 async def _send(response: Answer, method: str, send: Send) -> None:
     length: int | None
     if isinstance(response, Response):
-        length, body = len(response.body), b"" if method == "HEAD" else response.body
+        length = len(response.body) if response.status != _NO_CONTENT else None
+        body = b"" if method == "HEAD" else response.body
     else:
         length, body = response.length, b""
     headers = [(name.encode(), value.encode()) for name, value in response.headers]
@@ -174,21 +197,16 @@ async def _answer_public_paths(exchange: Exchange) -> Response | None:
     """Paths that ask for no credentials. Source: protocol/auth.md, Public paths."""
     if exchange.path == "/_health":
         return json_response(encode_health())
-    if exchange.path in _own_authentication(exchange):
-        raise _not_served(exchange.path)
-    return None
-
-
-def _own_authentication(exchange: Exchange) -> set[str]:
-    """The paths under /_auth that check credentials themselves on this listener."""
-    methods, paths = exchange.listening.methods, set()
+    methods = exchange.listening.methods
     if "keyring" in methods:
-        paths.add("/_auth/challenge")
-        if exchange.services.has_enrolment:
-            paths.add("/_auth/enroll")
-    if "session" in methods:
-        paths.add("/_auth/session")
-    return paths
+        if exchange.path == "/_auth/challenge":
+            return await challenge.challenge(exchange)
+        if exchange.path == "/_auth/enroll" and exchange.services.has_enrolment:
+            raise _not_served(exchange.path)
+    has_tokens = exchange.settings.authenticator.signers.tokens.is_enabled
+    if "session" in methods and has_tokens and exchange.path == "/_auth/session":
+        return await session.session(exchange)
+    return None
 
 
 async def _answer_version_probes(exchange: Exchange) -> Response | None:
@@ -205,22 +223,13 @@ async def _answer_version_probes(exchange: Exchange) -> Response | None:
     return None
 
 
-async def _authenticate(exchange: Exchange) -> None:
-    principal = await exchange.settings.authenticator.authenticate(
-        exchange.scope, exchange.scope["headers"], exchange.listening.methods
-    )
-    if principal is None:
-        raise Refusal(401, "authentication required", _CHALLENGE)
-    exchange.principal = principal
-
-
-async def _answer_server_paths(exchange: Exchange) -> None:
+async def _answer_server_paths(exchange: Exchange) -> Response | None:
     """`/_...` paths, none of which is a database. Source: protocol/README.md, Routing."""
     path = exchange.path
     if not path.startswith("/_"):
-        return
+        return None
     if path == "/_metrics":
-        raise _not_served(path)
+        return metrics.report(exchange)
     if path == "/_admin" or path.startswith("/_admin/"):
         if not exchange.services.has_control_plane:
             raise Refusal(404, "control plane not enabled")
@@ -272,13 +281,15 @@ async def _serve(exchange: Exchange) -> Answer:
     if not limits.enter(exchange.database):
         raise unavailable("database busy: too many concurrent requests")
     exchange.at_end.append(partial(limits.leave, exchange.database))
+    if exchange.database in exchange.services.registry.names():
+        exchange.at_end.append(exchange.services.metrics.begin(exchange.database))
     return await endpoint.handler(exchange)
 
 
 STAGES: Final[tuple[Stage, ...]] = (
     _answer_public_paths,
     _answer_version_probes,
-    _authenticate,
+    authenticate,
     _answer_server_paths,
     _route,
     _permit,
@@ -317,13 +328,13 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     **dict.fromkeys(_PROBES, Endpoint(None, Level.NONE, _probe, is_limited=False)),
     "/v2/pipeline": Endpoint("POST", Level.READ_ONLY, hrana.pipeline),
     "/v3/pipeline": Endpoint("POST", Level.READ_ONLY, hrana.pipeline),
-    "/v2/cursor": Endpoint("POST", Level.READ_ONLY),
-    "/v3/cursor": Endpoint("POST", Level.READ_ONLY),
-    "/export": Endpoint("GET", Level.READ_ONLY),
-    "/backup": Endpoint("GET", Level.READ_ONLY),
-    "/changeset/apply": Endpoint("POST", Level.READ_WRITE),
-    "/changeset/invert": Endpoint("POST", Level.READ_ONLY),
-    "/changeset/concat": Endpoint("POST", Level.READ_ONLY),
+    "/v2/cursor": Endpoint("POST", Level.READ_ONLY, cursor.cursor),
+    "/v3/cursor": Endpoint("POST", Level.READ_ONLY, cursor.cursor),
+    "/export": Endpoint("GET", Level.READ_ONLY, transfer.export),
+    "/backup": Endpoint("GET", Level.READ_ONLY, transfer.backup),
+    "/changeset/apply": Endpoint("POST", Level.READ_WRITE, changeset.apply),
+    "/changeset/invert": Endpoint("POST", Level.READ_ONLY, changeset.invert),
+    "/changeset/concat": Endpoint("POST", Level.READ_ONLY, changeset.concat),
     "/blob/provision": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
     "/blob/create": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
     "/blob/write": Endpoint("POST", Level.READ_WRITE, is_level_first=True),

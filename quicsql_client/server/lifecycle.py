@@ -128,13 +128,15 @@ class Server:
                     "the new configuration has no principal and no grant, which would let "
                     "everyone in: restart the server if that is wanted"
                 )
+            # All that can fail comes before anything is taken over.
+            prepared = self._application.prepare(config)
             contexts = self._fresh_contexts()
             changes = compare(self._config, config, started_with=self._started_with)
             await self._add_databases(config)
             for entry, context in contexts:
                 entry.listener.replace_context(context)
             self._registry.replace_caps(_caps(config))
-            lost = self._application.reload(config)
+            lost = self._application.reload(config, prepared)
             self._config = config
             await self._sessions.end_of_principals(lost)
             return changes

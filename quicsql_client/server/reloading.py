@@ -100,7 +100,7 @@ def _limits(old: Config, new: Config, *, reloaded: bool) -> Iterator[str]:
 def _fixed(old: Config, new: Config) -> Iterator[str]:
     yield from (name for name in _FIXED_SECTIONS if getattr(old, name) != getattr(new, name))
     if _without_principals(old) != _without_principals(new):
-        yield "auth (all but principals)"
+        yield "auth (all but principals and authorized_keys)"
     before = {d.name: msgspec.structs.replace(d, grants=()) for d in old.databases}
     after = {d.name: msgspec.structs.replace(d, grants=()) for d in new.databases}
     for name, change in _differences(before, after):
@@ -110,7 +110,7 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
 
 
 def _without_principals(config: Config) -> object:
-    return msgspec.structs.replace(config.auth, principals=())
+    return msgspec.structs.replace(config.auth, principals=(), authorized_keys="")
 
 
 def _differences(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Iterator[tuple[Any, str]]:

@@ -210,7 +210,7 @@ def test_serve_says_how_to_install_the_extra_that_is_missing(
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("quicsql_client.server")]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("apsw", "yaml", "bcrypt", "prometheus_client"):
+    for name in ("apsw", "yaml", "bcrypt"):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["serve"]) == 2
     assert "pip install 'quicsql-client[server]'" in capsys.readouterr().err

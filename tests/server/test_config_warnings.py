@@ -91,18 +91,6 @@ UNSERVED = [
     ),
     (_CLOSED + "tls: {p: {mode: qip}}", "tls mode qip: ", "tls.p.mode"),
     (
-        _LISTENER % "transport: h2, tls: p, auth: [none, keyring]",
-        "auth method keyring: ",
-        "listeners[0].auth[1]",
-    ),
-    (
-        _LISTENER % "transport: unix, auth: [peercred]",
-        "auth method peercred: ",
-        "listeners[0].auth[0]",
-    ),
-    (_AUTH % ", authorized_keys: keys", "the key roster: ", "auth.authorized_keys"),
-    (_AUTH % ", session: {enabled: true}", "session tokens: ", "auth.session.enabled"),
-    (
         _CLOSED + "control_plane: {enabled: true, admins: [a]}",
         "the /_admin surface: ",
         "control_plane.enabled",
@@ -142,12 +130,6 @@ def test_what_is_not_served_gives_one_warning(
     ("text", "warnings"),
     [
         (
-            (_AUTH % ", session: {enabled: true}")
-            + _TLS
-            + "listeners: [{name: l, transport: h2, address: ':1', tls: p, auth: [session]}]",
-            ["auth method session: ", "session tokens: "],
-        ),
-        (
             _AUTH % ", sql_policy: {allow_attach: true}",
             ["auth.sql_policy.allow_attach is for development only", "ATTACH: "],
         ),
@@ -172,13 +154,13 @@ def test_settings_that_give_several_warnings(
 
 
 def test_each_row_of_what_is_not_served_has_a_case() -> None:
-    with_others = ["session method", "ATTACH", "enrolment"]
+    with_others = ["ATTACH", "enrolment"]
     assert len(UNSERVED) + len(with_others) == len(NOT_SERVED)
 
 
 def test_what_is_served_gives_no_warning(load_yaml: LoadYAML) -> None:
     text = (
-        _CLOSED
+        (_AUTH % ", authorized_keys: keys, session: {enabled: true}")
         + _TLS
         + """
 routing: { by_host: true, host_suffix: q.local }
@@ -186,8 +168,8 @@ limits: { max_concurrent_per_db: 1, rate: { per_principal_rps: 5 } }
 logging: { format: json }
 server: { data_dir: d }
 listeners:
-  - { name: a, transport: h2, address: ":1", tls: p, auth: [mtls, bearer, password] }
-  - { name: b, transport: unix, address: s, auth: [bearer] }
+  - { name: a, transport: h2, address: ":1", tls: p, auth: [mtls, keyring, session, bearer] }
+  - { name: b, transport: unix, address: s, auth: [peercred, bearer] }
   - { name: c, transport: h1, address: ":2" }
 """
     )

@@ -18,6 +18,7 @@ from ..auth import ANONYMOUS, Authenticator, Principal
 from ..config import RoutingConfig
 from ..engine import Access, UnknownDatabase
 from ..limits import Limits
+from ..metrics import Metrics
 from ..policy import Level, Policy
 from ..registry import Database, Registry
 from ..sessions import Sessions
@@ -49,6 +50,9 @@ READ_ONLY: Final = "forbidden: read-only (write not permitted)"
 _WATCH_AFTER_S: Final = 0.05
 _RETRY_BUSY_S: Final = 1
 
+# Exports and backups at a time, of the whole server (protocol/operations.md).
+MAX_TRANSFERS: Final = 4
+
 
 class Refusal(Exception):
     """The request ends here with this status and message; headers are added to the answer's."""
@@ -75,6 +79,7 @@ class Settings:
     authenticator: Authenticator
     policy: Policy
     max_request_bytes: int
+    max_export_bytes: int
     statement_timeout_s: float
 
 
@@ -89,6 +94,10 @@ class Services:
     has_control_plane: bool
     has_enrolment: bool
     body_timeout_s: float
+    metrics: Metrics = field(default_factory=Metrics)
+    transfer_slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MAX_TRANSFERS)
+    )
 
 
 @dataclass(frozen=True, slots=True)

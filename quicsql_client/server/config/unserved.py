@@ -37,15 +37,6 @@ def _listeners_with_transport(transport: str) -> Callable[[Config], Iterator[Pat
     return find
 
 
-def _listeners_with_auth(method: str) -> Callable[[Config], Iterator[Path]]:
-    def find(config: Config) -> Iterator[Path]:
-        for index, listener in enumerate(config.listeners):
-            if method in listener.auth:
-                yield ("listeners", index, "auth", listener.auth.index(method))
-
-    return find
-
-
 def _profiles_with_mode(mode: str) -> Callable[[Config], Iterator[Path]]:
     def find(config: Config) -> Iterator[Path]:
         for name, profile in config.tls.items():
@@ -68,17 +59,6 @@ NOT_SERVED: Final = (
     Unserved(
         _profiles_with_mode("qip"),
         "tls mode qip: the server does not start with a listener that uses this profile",
-    ),
-    Unserved(_listeners_with_auth("keyring"), "auth method keyring: it authenticates nobody"),
-    Unserved(_listeners_with_auth("session"), "auth method session: it authenticates nobody"),
-    Unserved(_listeners_with_auth("peercred"), "auth method peercred: it authenticates nobody"),
-    Unserved(
-        _when(lambda config: config.auth.authorized_keys, "auth", "authorized_keys"),
-        "the key roster: the file is not read",
-    ),
-    Unserved(
-        _when(lambda config: config.auth.session.enabled, "auth", "session", "enabled"),
-        "session tokens: none are minted or accepted",
     ),
     Unserved(
         _when(lambda config: config.auth.enroll.enabled, "auth", "enroll", "enabled"),

@@ -294,3 +294,15 @@ async def test_a_password_hash_that_is_not_bcrypt_matches_nothing() -> None:
     authenticator = Authenticator(AuthConfig(principals=(broken,)))
     headers = [(b"authorization", basic("bob:plain").encode())]
     assert await authenticator.authenticate({}, headers, ["password"]) is None
+
+
+async def test_basic_credentials_with_superfluous_padding_are_absent() -> None:
+    padded = basic("bob:hunter:2")
+    assert not padded.endswith("=")
+    auth = AuthConfig(principals=(by_password("user", "bob", "hunter:2"),))
+    authenticator = Authenticator(auth)
+    for text, expected in ((padded, "user"), (padded + "=", "")):
+        headers = [(b"authorization", text.encode())]
+        found = await authenticator.authenticate({}, headers, ["password", "none"])
+        assert found is not None
+        assert found.name == expected

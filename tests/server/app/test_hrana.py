@@ -325,7 +325,7 @@ async def test_odd_values(client: Client, value: Any, cell: Any) -> None:  # 85
         ({"type": "batch"}, "batch requires a batch"),
         ({"type": "execute", "stmt": {}}, "request has neither sql nor sql_id"),
         ({"type": "execute", "stmt": {"sql_id": 3}}, "unknown sql_id"),
-        ({"type": "store_sql", "sql_id": 1, "sql": "x"}, "unknown request type: store_sql"),
+        ({"type": "EXECUTE"}, "unknown request type: EXECUTE"),
         (
             execute("ATTACH 'x' AS y"),
             "statement not permitted by server policy: ATTACH/DETACH is disabled",

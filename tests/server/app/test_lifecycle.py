@@ -20,6 +20,7 @@ import pytest
 
 from quicsql_client.errors import ConfigurationError
 from quicsql_client.server.config import (
+    AuthConfig,
     Config,
     DatabaseConfig,
     ListenerConfig,
@@ -27,7 +28,7 @@ from quicsql_client.server.config import (
     load_config,
 )
 from quicsql_client.server.lifecycle import Server
-from tests.fix_principals import memory
+from tests.fix_principals import grants, memory
 from tests.fix_server_process import (
     WAIT_S,
     Authorities,
@@ -476,3 +477,18 @@ async def test_a_reload_opens_added_databases_all_or_none(tmp_path: Path) -> Non
             assert changes.applied == ("database new added",)
             assert (await client.post("/new/query", json={"sql": "SELECT 1"})).status_code == 200
             assert (await server.reload(added)).applied == ()
+
+
+async def test_a_reload_with_an_unreadable_roster_changes_nothing(tmp_path: Path) -> None:
+    config = Config(databases=(memory("app"),), listeners=(listener("a"),))
+    broken = msgspec.structs.replace(
+        config,
+        auth=AuthConfig(authorized_keys=str(tmp_path / "missing")),
+        databases=(*config.databases, memory("new", *grants(everyone="read-only"))),
+    )
+    async with running(config) as server:
+        with pytest.raises(ConfigurationError, match="missing"):
+            await server.reload(broken)
+        url = f"http://127.0.0.1:{port_of(server)}"
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            assert (await client.post("/new/query", json={"sql": "SELECT 1"})).status_code == 404

@@ -90,7 +90,7 @@ def test_limits_of_requests_are_taken_over_and_those_of_streams_are_not() -> Non
         ),
         (
             {"auth": msgspec.structs.replace(OLD.auth, session=SessionConfig(enabled=True))},
-            "auth (all but principals)",
+            "auth (all but principals and authorized_keys)",
         ),
     ],
 )
