@@ -17,6 +17,7 @@ Source: protocol/transports.md, "Timeouts" and "Limits"; RFC 9112.
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 
 import h11
@@ -29,6 +30,7 @@ from .settings import BODY_BUFFER_BYTES, MAX_HEADER_BLOCK_BYTES, UNREAD_BODY_BYT
 
 _FEED_BYTES = 64 * 1024
 _HTTP2_PREFACE = (b"PRI", b"*", b"2.0")
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^\x00-\x20\x7f]+ HTTP/\d\.\d\r?")
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
@@ -155,7 +157,14 @@ class HTTP1Connection:
             return False
         fed = self._feed(min(room, _FEED_BYTES))
         self._head_bytes += fed
+        if not fed and self._head_bytes <= _FEED_BYTES and self._is_garbage():
+            self._refuse(400, "what came is no HTTP request line")
         return fed > 0
+
+    def _is_garbage(self) -> bool:
+        """Whether the first line is whole and no request line: h11 waits for all of the head."""
+        line, newline, _ = self._h11.trailing_data[0].lstrip(b"\r\n").partition(b"\n")
+        return bool(newline) and _REQUEST_LINE.fullmatch(line) is None
 
     def _read_body(self, request: _Request) -> bool:
         """One step through the body; False when more bytes are needed, or it is whole."""

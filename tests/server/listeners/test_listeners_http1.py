@@ -197,6 +197,18 @@ async def test_connect_is_an_ordinary_request(open_one: Open) -> None:
     await hang_up(writer)
 
 
+@pytest.mark.parametrize("line", [b"\x8f\x02 garbage", b"GET  /two-blanks HTTP/1.1", b"hello"])
+async def test_a_first_line_that_is_no_request_is_refused_at_once(
+    open_one: Open, line: bytes
+) -> None:
+    listener = await open_one()
+    reader, writer = await connect(listener.address)
+    writer.write(line + b"\r\nand the head goes on")
+    status, _, _ = await read_answer(reader)
+    assert status == 400
+    await hang_up(writer)
+
+
 async def test_http2_preface_on_h1_is_an_ordinary_request(open_one: Open) -> None:
     listener = await open_one()
     raw = await talk(listener.address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
