@@ -13,13 +13,14 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.util import immutabledict
 
 import quicsql_dbapi
 from quicsql_dbapi.targets import URL_PARAMETERS, url_with
 
+from .masking import MaskedURL
 from .times import COLUMN_TYPES
 
 __all__ = ["QuicsqlDialectBase"]
@@ -50,6 +51,11 @@ class QuicsqlDialectBase(SQLiteDialect):
     def import_dbapi(cls) -> ModuleType:
         """The PEP 249 module, whose exceptions and types both colours have."""
         return quicsql_dbapi
+
+    @classmethod
+    def engine_created(cls, engine: Engine) -> None:
+        """Let the engine show its URL without secrets."""
+        engine.url = MaskedURL(*engine.url)
 
     @classmethod
     def _is_url_file_db(cls, url: URL) -> bool:
