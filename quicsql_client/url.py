@@ -27,8 +27,7 @@ __all__ = ["URL_PARAMETERS", "ConnectionURL", "parse_url", "redact_url"]
 
 _TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 _SECRET = frozenset({"token", "password", "sslpassword"})
-URL_PARAMETERS = (
-    "transport",
+_TEXT_PARAMETERS = (
     "socket",
     "token",
     "user",
@@ -37,10 +36,8 @@ URL_PARAMETERS = (
     "sslcert",
     "sslkey",
     "sslpassword",
-    "insecure",
-    "timeout",
-    "allow_insecure_auth",
 )
+URL_PARAMETERS = ("transport", *_TEXT_PARAMETERS, "insecure", "timeout", "allow_insecure_auth")
 """What may stand behind the ? of a quicsql:// URL. Source: protocol/client.md, section 2."""
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPES = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
@@ -259,18 +256,6 @@ def _build(netloc: str, database: str, parameters: dict[str, str], shown: str) -
         timeout=_timeout(parameters, shown),
         **{name: parameters.get(name) or None for name in _TEXT_PARAMETERS},
     )
-
-
-_TEXT_PARAMETERS = (
-    "socket",
-    "token",
-    "user",
-    "password",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "sslpassword",
-)
 
 
 def _address(netloc: str, transport: str) -> tuple[str, int]:
