@@ -45,8 +45,15 @@ def _layer(
 
 _ALL = ("quicsql_client", "*", "quicsql_dbapi.*")
 _SHARED = ("wire.*", "errors", "types", "tls", "pki.*", "_version")  # what the server may see
-_RULES = ("server.auth.*", "server.policy", "server.limits", "server.metrics", "server.routing")
-_STORE = ("server.engine.*", "server.registry", "server.sessions")
+_RULES = (
+    "server.auth.*",
+    "server.grants",
+    "server.policy",
+    "server.limits",
+    "server.metrics",
+    "server.routing",
+)
+_STORE = ("server.engine.*", "server.registry", "server.sessions", "server.metastore.*")
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
     *("endpoint", "errors", "types", "url"),
@@ -97,9 +104,11 @@ _TABLE: dict[str, Layer] = {
     "server.sessions": _layer(
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"
     ),
+    "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
+    "server.grants": _layer(),
     "server.limits": _layer("errors", "server.config.*"),
     "server.metrics": _layer(),
-    "server.policy": _layer("errors", "server.config.*"),
+    "server.policy": _layer("errors", "server.config.*", "server.grants"),
     "server.routing": _layer("errors", "server.config.*"),
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
     "server.reloading": _layer(

@@ -1,45 +1,32 @@
 """Who may do what: a principal's level on a database.
 
-Built once for each configuration and never changed. It must not know how a principal was proved,
-nor requests.
+Built once for each configuration; grants made at run time are looked up live. It must not know how
+a principal was proved, nor requests.
 Source: protocol/auth.md, Authorisation.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from typing import Final
 
 from .config import Config
+from .grants import Level, RuntimeGrants
 
 __all__ = ["WILDCARD", "Level", "Policy", "principals_that_lost"]
 
 WILDCARD: Final = "*"
 
 
-class Level(enum.IntEnum):
-    """What a principal may do on one database; a higher level holds the lower ones."""
-
-    NONE = 0
-    READ_ONLY = 1
-    READ_WRITE = 2
-    ADMIN = 3
-
-    @classmethod
-    def named(cls, name: str) -> Level:
-        """The level of the configuration's word: "none", "read-only", "read-write" or "admin"."""
-        return cls[name.replace("-", "_").upper()]
-
-
 class Policy:
-    """The grants of one configuration.
+    """The grants of one configuration, and those made at run time.
 
     Effective level: the greater of the principal's own grant and the `*` grant on that database.
     Without any principal and any grant (open mode) everyone may read and write every database.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, made: RuntimeGrants | None = None) -> None:
+        self._made = made if made is not None else RuntimeGrants()
         self._principals = frozenset(principal.name for principal in config.auth.principals)
         self._levels: dict[str, dict[str, Level]] = {}
         for database in config.databases:
@@ -51,12 +38,12 @@ class Policy:
 
     def level(self, database: str, principal: str) -> Level:
         """What the principal ("" is anonymous) may do on the database, served or not."""
-        if self._is_open:
+        if self._is_open and not self._made:
             return Level.READ_WRITE
-        levels = self._levels.get(database)
-        if levels is None:
-            return Level.NONE
-        return max(levels.get(principal, Level.NONE), levels.get(WILDCARD, Level.NONE))
+        granted = (self._levels.get(database, {}), self._made.of(database))
+        return max(
+            levels.get(name, Level.NONE) for levels in granted for name in (principal, WILDCARD)
+        )
 
     @property
     def principals(self) -> frozenset[str]:

@@ -240,10 +240,6 @@ def test_the_error_joins_its_problems_and_pickles(load_yaml: LoadYAML) -> None:
             'config: parse quicsql.yaml: line 1: the value of "<<" must be a mapping',
         ),
         ("[" * 70 + "]" * 70, "config: parse quicsql.yaml: line 1: nested deeper than 64 levels"),
-        (
-            "[" * 400_000 + "]" * 400_000,
-            "config: parse quicsql.yaml: line 1: nested deeper than 64 levels",
-        ),
     ],
     ids=lambda value: value[:40],
 )
@@ -251,6 +247,13 @@ def test_what_yaml_must_not_do(find_problems: FindProblems, text: str, problem: 
     problems = find_problems(text)
     assert problems, "loaded"
     assert problems[0].startswith(problem)
+
+
+def test_a_file_that_is_nothing_but_depth_is_refused(find_problems: FindProblems) -> None:
+    """Newer versions of the YAML library stop before we do, in their own words."""
+    (problem,) = find_problems("[" * 400_000 + "]" * 400_000)
+    assert problem.startswith("config: parse quicsql.yaml: line 1: ")
+    assert "nest" in problem
 
 
 def test_a_key_that_is_a_list_is_refused(find_problems: FindProblems) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quicsql_client.server.config import AuthConfig, Config, GrantConfig, PrincipalConfig
+from quicsql_client.server.grants import RuntimeGrants
 from quicsql_client.server.policy import Level, Policy, principals_that_lost
 from tests.fix_principals import grants, memory
 
@@ -137,3 +138,28 @@ def test_who_is_gone_or_lost_a_grant(new: Policy, lost: set[str]) -> None:
 
 def test_everyone_loses_when_open_mode_ends() -> None:
     assert principals_that_lost(policy(app=()), policy("ann", app=grants(ann="admin"))) == {""}
+
+
+def test_grants_of_the_run_time_count_at_once_and_beside_those_of_the_file() -> None:
+    made = RuntimeGrants()
+    config = Config(
+        auth=AuthConfig(principals=(PrincipalConfig(name="ann"),)),
+        databases=(memory("own", *grants(ann="read-only")),),
+    )
+    granted = Policy(config, made)
+    made.set("own", "ann", Level.ADMIN)
+    made.set("later", "*", Level.READ_ONLY)
+    assert granted.level("own", "ann") is Level.ADMIN
+    assert granted.level("later", "anybody") is Level.READ_ONLY
+    made.revoke_principal("ann")
+    made.replace_database("later", {})
+    assert granted.level("own", "ann") is Level.READ_ONLY
+    assert granted.level("later", "anybody") is Level.NONE
+
+
+def test_a_grant_of_the_run_time_ends_open_mode() -> None:
+    made = RuntimeGrants()
+    granted = Policy(Config(databases=(memory("own"),)), made)
+    assert granted.level("own", "") is Level.READ_WRITE
+    made.set("other", "ann", Level.READ_ONLY)
+    assert granted.level("own", "") is Level.NONE
