@@ -49,6 +49,7 @@ _RULES = (
     "server.auth.*",
     "server.grants",
     "server.policy",
+    "server.cors",
     "server.limits",
     "server.metrics",
     "server.routing",
@@ -105,6 +106,7 @@ _TABLE: dict[str, Layer] = {
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"
     ),
     "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
+    "server.cors": _layer("wire.messages", "server.config.*", pure=True),
     "server.grants": _layer(),
     "server.limits": _layer("errors", "server.config.*"),
     "server.metrics": _layer(),

@@ -36,7 +36,6 @@ _FIXED_SECTIONS: Final = (
     "control_plane",
     "changefeed",
     "logging",
-    "cors",
 )
 
 
@@ -57,7 +56,8 @@ def compare(old: Config, new: Config, *, started_with: Config) -> Changes:
     started_with: the configuration of the start, which what cannot be reloaded still follows.
     """
     added = (f"database {database.name} added" for database in databases_added(started_with, new))
-    applied = (*added, *_principals(old, new), *_grants(old, new))
+    cors = ("cors changed",) if old.cors != new.cors else ()
+    applied = (*added, *_principals(old, new), *_grants(old, new), *cors)
     return Changes((*applied, *_limits(old, new, reloaded=True)), tuple(_fixed(started_with, new)))
 
 

@@ -96,7 +96,6 @@ UNSERVED = [
         "control_plane.enabled",
     ),
     (_CLOSED + "changefeed: {enabled: true}", "the change feed: ", "changefeed.enabled"),
-    (_CLOSED + "cors: {enabled: true}", "CORS: ", "cors.enabled"),
     (_CLOSED + "server: {meta_store: {backend: file}}", "the meta store: ", "server.meta_store"),
     (
         _CLOSED + "logging: {slow_threshold: 1s}",
@@ -167,6 +166,7 @@ routing: { by_host: true, host_suffix: q.local }
 limits: { max_concurrent_per_db: 1, rate: { per_principal_rps: 5 } }
 logging: { format: json }
 server: { data_dir: d }
+cors: { enabled: true, allow_headers: [X-A], max_age: 1h }
 listeners:
   - { name: a, transport: h2, address: ":1", tls: p, auth: [mtls, keyring, session, bearer] }
   - { name: b, transport: unix, address: s, auth: [peercred, bearer] }

@@ -79,10 +79,6 @@ NOT_SERVED: Final = (
         "the change feed: nothing is recorded and nobody can subscribe",
     ),
     Unserved(
-        _when(lambda config: config.cors.enabled, "cors", "enabled"),
-        "CORS: browsers of other origins get no permission",
-    ),
-    Unserved(
         _when(lambda config: config.server.meta_store is not None, "server", "meta_store"),
         "the meta store: nothing is kept in it",
     ),

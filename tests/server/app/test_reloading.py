@@ -8,6 +8,7 @@ import pytest
 from quicsql_client.server.config import (
     AuthConfig,
     Config,
+    CORSConfig,
     LimitsConfig,
     ListenerConfig,
     LoggingConfig,
@@ -74,6 +75,12 @@ def test_limits_of_requests_are_taken_over_and_those_of_streams_are_not() -> Non
         "limits.statement_timeout: 30.0 -> 1.5",
     ]
     assert needs_restart(changed(limits=limits)) == ["limits.max_sessions_per_db: 64 -> 3"]
+
+
+def test_cors_is_taken_over() -> None:
+    new = changed(cors=CORSConfig(enabled=True, origins=("https://a.example",)))
+    assert applied(new) == ["cors changed"]
+    assert needs_restart(new) == []
 
 
 @pytest.mark.parametrize(
