@@ -113,6 +113,7 @@ _TABLE: dict[str, Layer] = {
     "server.policy": _layer("errors", "server.config.*", "server.grants"),
     "server.routing": _layer("errors", "server.config.*"),
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
+    "server.alt_svc": _layer("server.config.*", "server.listeners.*"),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"
     ),

@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from ..errors import ConfigurationError
+from .alt_svc import AltSvc
 from .app import Application
 from .config import Config, ConfigError, ListenerConfig, LoadedConfig, TLSProfile, load_config
 from .engine import Caps, DatabaseUnavailable
@@ -62,6 +63,7 @@ class Server:
         self._sessions: Sessions | None = None
         self._application: Application | None = None
         self._open: list[_Open] = []
+        self._alt_svc = AltSvc(config.listeners)
         self._reloading = asyncio.Lock()
 
     @property
@@ -82,6 +84,7 @@ class Server:
             )
             for listener in self._config.listeners:
                 await self._open_listener(listener, self._application)
+            self._alt_svc.bound(self.listeners)
         except BaseException:
             await self.stop(grace_s=0.0)
             raise
@@ -106,7 +109,7 @@ class Server:
             name=config.name,
             transport=config.transport,
             address=config.address,
-            app=application.on(config.auth, config.name),
+            app=self._alt_svc.on(config.transport, application.on(config.auth, config.name)),
             context=make_context() if make_context else None,
             socket_mode=config.socket_mode,
         )

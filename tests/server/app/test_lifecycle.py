@@ -447,6 +447,33 @@ async def test_when_a_client_certificate_is_asked_for(
             assert (await asked).status_code == status
 
 
+async def test_the_port_of_an_h3_listener_is_told() -> None:  # 136
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = Config(
+        databases=(memory("app"),),
+        listeners=(
+            listener("a"),
+            ListenerConfig(
+                name="quic",
+                transport="h3",
+                address=f"127.0.0.1:{port}",
+                tls="own",
+                advertise=True,
+            ),
+        ),
+        tls={"own": TLSProfile(mode="self_signed")},
+    )
+    async with (
+        running(config) as server,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        answer = await client.get(f"http://127.0.0.1:{port_of(server)}/nope")
+        assert answer.status_code == 404
+        assert answer.headers["alt-svc"] == f'h3=":{port}"; ma=2592000'
+
+
 async def test_a_self_signed_certificate_outlives_a_reload() -> None:
     config = Config(
         databases=(memory("app"),),
