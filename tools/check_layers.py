@@ -54,7 +54,10 @@ _RULES = (
     "server.metrics",
     "server.routing",
 )
-_STORE = ("server.engine.*", "server.registry", "server.sessions", "server.metastore.*")
+_STORE = (
+    *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
+    "server.attaching",
+)
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
     *("endpoint", "errors", "types", "url"),
@@ -104,6 +107,9 @@ _TABLE: dict[str, Layer] = {
     "server.batons": _layer("errors", "types"),
     "server.sessions": _layer(
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"
+    ),
+    "server.attaching": _layer(
+        "server.config.*", "server.engine.*", "server.policy", "server.registry"
     ),
     "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
     "server.cors": _layer("wire.messages", "server.config.*", pure=True),

@@ -34,6 +34,7 @@ from .api.exchange import (
     json_response,
     unavailable,
 )
+from .attaching import Attaching
 from .auth import Authenticator, Signers
 from .config import Config
 from .cors import CORS
@@ -86,6 +87,7 @@ class Application:
             registry=registry,
             sessions=sessions,
             limits=limits,
+            attaching=Attaching(config, registry),
             routing=config.routing,
             has_control_plane=config.control_plane.enabled,
             has_enrolment=config.auth.enroll.enabled,

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from ...errors import RemoteProtocolError
 from ...wire import native
 from ...wire.messages import JSON_HEADERS, Headers, Response
+from ..attaching import Attaching
 from ..auth import ANONYMOUS, Authenticator, Principal
 from ..config import RoutingConfig
 from ..cors import CORS
@@ -92,6 +93,7 @@ class Services:
     registry: Registry
     sessions: Sessions
     limits: Limits
+    attaching: Attaching
     routing: RoutingConfig
     has_control_plane: bool
     has_enrolment: bool

@@ -65,12 +65,6 @@ NOT_SERVED: Final = (
         "device enrolment: nobody can enrol",
     ),
     Unserved(
-        _when(
-            lambda config: config.auth.sql_policy.allow_attach, "auth", "sql_policy", "allow_attach"
-        ),
-        "ATTACH: it stays refused",
-    ),
-    Unserved(
         _when(lambda config: config.control_plane.enabled, "control_plane", "enabled"),
         "the /_admin surface: nothing can be administered there",
     ),

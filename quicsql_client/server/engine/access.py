@@ -17,11 +17,20 @@ Hrana errors.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 DEFAULT_MAX_ROWS = 100_000  # protocol/config.md, limits
 DEFAULT_MAX_RESULT_BYTES = 67_108_864  # protocol/config.md, limits
 DEFAULT_STATEMENT_TIMEOUT_S = 30.0  # protocol/config.md, limits
+
+
+AttachRule: TypeAlias = Callable[[str | None], str | None]
+"""Why a stream may not attach a file, in words for its client; None: it may.
+
+The file is as the statement names it, None where an expression does. Called in an engine's thread.
+"""
 
 
 class Access(enum.Enum):
