@@ -18,6 +18,7 @@ import apsw
 from .access import Access, AttachRule, Caps, DatabaseUnavailable
 from .authorizer import Guard, Touch
 from .opening import Opener, apply_limits
+from .regexp import install_regexp
 from .steps import StepReader
 from .waiting import Stopwatch
 
@@ -168,6 +169,7 @@ class Link:
         connection.authorizer = self.guard
         connection.set_progress_handler(self.watch.on_progress, PROGRESS_OPERATIONS)
         connection.set_busy_handler(self.watch.on_busy)
+        install_regexp(connection)
         # SQLite's own counters would tell what somebody else changed on this connection.
         for name, function in (("changes", self._changes), ("total_changes", self._total)):
             connection.create_scalar_function(name, function, 0, flags=apsw.SQLITE_INNOCUOUS)
