@@ -102,7 +102,7 @@ _TABLE: dict[str, Layer] = {
         *("errors", "types", "tls", "pki.*"),
         libraries="h11 h2 hpack hyperframe jh2 aioquic cryptography",
     ),
-    "server.engine.*": _layer(*_SHARED, "server.config.*", libraries="apsw re2"),
+    "server.engine.*": _layer(*_SHARED, "server.config.*", "server.logs", libraries="apsw re2"),
     "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),
     "server.batons": _layer("errors", "types"),
     "server.sessions": _layer(

@@ -40,6 +40,7 @@ from .config import Config
 from .cors import CORS
 from .engine import DatabaseUnavailable
 from .limits import Limits
+from .logs import fields
 from .policy import Level, Policy, principals_that_lost
 from .registry import Registry
 from .routing import NoRoute, resolve
@@ -178,8 +179,13 @@ async def _answer(exchange: Exchange) -> Answer:
         return unavailable("database temporarily unavailable").response()
     except Exception:  # the border of a request: one that fails must not take its connection along
         _log.exception(
-            "request failed method=%s database=%s endpoint=%s listener=%s",
-            *(exchange.method, exchange.database, exchange.endpoint, exchange.listening.name),
+            "request failed",
+            extra=fields(
+                method=exchange.method,
+                database=exchange.database,
+                endpoint=exchange.endpoint,
+                listener=exchange.listening.name,
+            ),
         )
         return Refusal(500, "internal error").response()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import ssl
@@ -230,8 +231,14 @@ def _client_auth(listener: ListenerConfig, profile: TLSProfile) -> ClientAuth:
 
 
 def _caps(config: Config) -> Caps:
-    limits = config.limits
-    return Caps(limits.max_rows, limits.max_result_bytes, limits.statement_timeout_s)
+    limits, logs = config.limits, config.logging
+    return Caps(
+        limits.max_rows,
+        limits.max_result_bytes,
+        limits.statement_timeout_s,
+        slow_after_s=logs.slow_threshold_s if logs.slow_threshold_s > 0 else math.inf,
+        logs_values=logs.expand_params,
+    )
 
 
 def _sessions(config: Config) -> Sessions:

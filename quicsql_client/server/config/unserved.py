@@ -76,10 +76,6 @@ NOT_SERVED: Final = (
         _when(lambda config: config.server.meta_store is not None, "server", "meta_store"),
         "the meta store: nothing is kept in it",
     ),
-    Unserved(
-        _when(lambda config: config.logging.slow_threshold_s > 0, "logging", "slow_threshold"),
-        "the log of slow statements: none is written",
-    ),
 )
 """Each thing that parses and is validated, and has no effect yet."""
 

@@ -17,6 +17,7 @@ Hrana errors.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -44,12 +45,15 @@ class Access(enum.Enum):
 class Caps:
     """Bounds of one statement: rows and bytes of its result, and its time.
 
-    Source: protocol/native.md, Result caps.
+    slow_after_s: from how long on it is logged; logs_values: with the values of its parameters.
+    Source: protocol/native.md, Result caps; protocol/config.md, logging.
     """
 
     max_rows: int = DEFAULT_MAX_ROWS
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
     statement_timeout_s: float = DEFAULT_STATEMENT_TIMEOUT_S
+    slow_after_s: float = math.inf
+    logs_values: bool = False
 
 
 class EngineError(Exception):

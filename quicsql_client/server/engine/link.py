@@ -29,11 +29,12 @@ class Link:
     """A connection and what belongs to it. Made in any thread, then used by one; only `stop` is for
     others.
 
-    caps: those of the statement that runs. touched: what was touched since the connection was as
-    new.
+    database: its name. caps: those of the statement that runs. touched: what was touched since the
+    connection was as new.
     """
 
     def __init__(self, opener: Opener) -> None:
+        self.database = opener.database
         self.caps = Caps()
         self.guard = Guard()
         self.watch = Stopwatch(opener.busy_timeout_s)

@@ -68,12 +68,13 @@ class DatabaseSettings(Protocol):
 class Opener:
     """Opens connections of one database, each with the same pragmas and settings.
 
-    busy_timeout_s: how long a connection waits for a lock. file: its path, None: in memory. A
-    memory database lives in a named memory file of this process, held by a keeper connection until
-    `close`: connections come and go, rows stay.
+    database: its name. busy_timeout_s: how long a connection waits for a lock. file: its path,
+    None: in memory. A memory database lives in a named memory file of this process, held by a
+    keeper connection until `close`: connections come and go, rows stay.
     """
 
     def __init__(self, database: DatabaseSettings, data_dir: str) -> None:
+        self.database = database.name
         self.is_memory = database.backend in MEMORY_BACKENDS
         self.is_read_only = database.mode == "ro" and not self.is_memory
         self._pragmas = {k.lower(): v for k, v in database.effective_pragmas.items()}

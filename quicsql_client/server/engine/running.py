@@ -27,6 +27,7 @@ from .authorizer import Touch
 from .classify import first_token, is_attach, is_query, reports_counters
 from .link import Link
 from .reading import Rows, blob_query, decoded_rows, discard_rows, read_rows
+from .slow_log import Timed
 from .steps import ArgumentSource, Step
 
 T = TypeVar("T")
@@ -134,7 +135,7 @@ def _run(
     link.touched |= step.touch
     stack = contextlib.ExitStack()
     try:
-        with stack:
+        with stack, Timed(link, step.sql, values):
             if step.touch & Touch.BUSY_TIMEOUT:
                 stack.enter_context(link.visible_busy_timeout())
             return _counted(
@@ -263,7 +264,8 @@ def _heal(link: Link) -> None:
 
 
 def _command(link: Link, sql: str) -> None:
-    _translated(link, lambda: link.connection.execute(sql).fetchall())
+    with Timed(link, sql):
+        _translated(link, lambda: link.connection.execute(sql).fetchall())
 
 
 def _indexed(index: int | None, run: Callable[[], T]) -> T:
