@@ -127,6 +127,7 @@ _TABLE: dict[str, Layer] = {
     "server.app": _layer(
         *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.api.*", "server.logs")
     ),
+    "server.watching": _layer("errors", "server.config.*", "server.logs"),
     "server.lifecycle": _layer(*_SHARED, "server.*", libraries="msgspec"),
     "server": _layer(*_SHARED, "server.*"),
     # 8. import anything; nothing imports them (no other line names them)
