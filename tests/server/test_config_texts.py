@@ -191,6 +191,11 @@ CASES = [
         'config: tls profile "p" missing mode (files|self_signed)',
         "tls.p.mode",
     ),
+    (
+        _PROFILE % "mode: qip" + _LISTENER % "transport: h2, tls: p",
+        'config: listener "l": this server has no tls mode qip: ',
+        "listeners[0].tls",
+    ),
     (_PROFILE % "mode: x", 'config: tls profile "p" unknown mode "x"', "tls.p.mode"),
     (
         _PROFILE % "mode: files, cert: c",
