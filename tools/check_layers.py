@@ -103,7 +103,7 @@ _TABLE: dict[str, Layer] = {
     "quicsql_dbapi.*": _layer("quicsql_client", "errors", "types"),
     "quicsql_dbapi.sqlalchemy.*": _layer("quicsql_dbapi.*", libraries="sqlalchemy"),
     # 6. and 7. the server, from the bottom up; it never imports the client
-    "server.config.*": _layer("errors", libraries="yaml msgspec", not_standard=_IO),
+    "server.config.*": _layer("errors", "pki.*", libraries="yaml msgspec", not_standard=_IO),
     "server.logs": _layer("server.config.*"),
     "server.listeners.*": _layer(
         *("errors", "types", "tls", "pki.*"),

@@ -1,4 +1,6 @@
-"""Each text that the configuration's specification gives, on the smallest file that earns it."""
+"""Each text that the configuration's specification gives, on the smallest file that earns it:
+odd-cases 140, 141, 142.
+"""
 
 from __future__ import annotations
 
@@ -190,6 +192,11 @@ CASES = [
         _PROFILE % "cert: c",
         'config: tls profile "p" missing mode (files|self_signed)',
         "tls.p.mode",
+    ),
+    (
+        _PROFILE % "mode: qip" + _LISTENER % "transport: h2, tls: p",
+        'config: listener "l": this server has no tls mode qip: ',
+        "listeners[0].tls",
     ),
     (_PROFILE % "mode: x", 'config: tls profile "p" unknown mode "x"', "tls.p.mode"),
     (

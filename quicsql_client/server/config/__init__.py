@@ -6,6 +6,7 @@
     validate, rules_*       what goes together; vocabulary: the words that values may be
     credentials, secrets    what principals prove themselves with
     cautions, unserved      warnings: what is unwise, what this version does not serve
+    file_cautions           warnings: who can read the named files, and who signs for both sides
     problems                everything that is wrong, with file, line and key
 
 It must not know sockets, requests or SQLite.

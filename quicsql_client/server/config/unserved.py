@@ -58,7 +58,7 @@ NOT_SERVED: Final = (
     Unserved(_listeners_with_transport("h3"), "transport h3: the listener is skipped"),
     Unserved(
         _profiles_with_mode("qip"),
-        "tls mode qip: the server does not start with a listener that uses this profile",
+        "tls mode qip: a listener that uses this profile is refused",
     ),
     Unserved(
         _when(lambda config: config.auth.enroll.enabled, "auth", "enroll", "enabled"),
