@@ -67,9 +67,9 @@ class DatabaseSettings(Protocol):
 class Opener:
     """Opens connections of one database, each with the same pragmas and settings.
 
-    busy_timeout_s: how long a connection waits for a lock. A memory database lives in a named
-    memory file of this process, held by a keeper connection until `close`: connections come and go,
-    rows stay.
+    busy_timeout_s: how long a connection waits for a lock. file: its path, None: in memory. A
+    memory database lives in a named memory file of this process, held by a keeper connection until
+    `close`: connections come and go, rows stay.
     """
 
     def __init__(self, database: DatabaseSettings, data_dir: str) -> None:
@@ -80,11 +80,13 @@ class Opener:
             int(self._pragmas.pop("busy_timeout", 0)) / 1000
         )
         self._pragmas.pop("busy_timeout", None)
+        self.file: str | None = None
         if self.is_memory:
             self._name = f"file:/quicsql-{secrets.token_hex(16)}?vfs=memdb"
             self._flags = _MEMORY_FLAGS
         else:
             self._name = os.path.join(data_dir, database.path)
+            self.file = self._name
             self._flags = _FILE_FLAGS[database.mode or "rwc"]
         self._lock = threading.Lock()
         self._keeper: apsw.Connection | None = None
