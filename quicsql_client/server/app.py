@@ -137,7 +137,8 @@ class Application:
         )
 
     def reload(self, config: Config, prepared: Settings | None = None) -> frozenset[str]:
-        """Take over principals, grants, limits and caps, for the next request on any connection.
+        """Take over principals, server-admins, grants, limits and caps, for the next request on any
+        connection.
 
         prepared: what `prepare` gave for this configuration, None: prepare it now.
         The key roster is read again; session tokens keep their keys and lifetimes, and those of
