@@ -56,7 +56,7 @@ _RULES = (
 )
 _STORE = (
     *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
-    "server.attaching",
+    *("server.attaching", "server.control", "server.drafts"),
 )
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
@@ -121,6 +121,12 @@ _TABLE: dict[str, Layer] = {
     "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
     "server.cors": _layer("wire.messages", "server.config.*", pure=True),
     "server.grants": _layer(),
+    "server.places": _layer(),
+    "server.drafts": _layer(),
+    "server.control": _layer(
+        *("errors", "server.config.*", "server.engine.*", "server.registry"),
+        *("server.grants", "server.metastore.*", "server.places"),
+    ),
     "server.limits": _layer("errors", "server.config.*"),
     "server.metrics": _layer(),
     "server.policy": _layer("errors", "server.config.*", "server.grants"),

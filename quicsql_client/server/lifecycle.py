@@ -14,7 +14,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -24,8 +24,20 @@ import msgspec
 from ..errors import ConfigurationError
 from .alt_svc import AltSvc
 from .app import Application
-from .config import Config, ConfigError, ListenerConfig, LoadedConfig, TLSProfile, load_config
+from .config import (
+    Config,
+    ConfigError,
+    DatabaseConfig,
+    ListenerConfig,
+    LoadedConfig,
+    MetaStoreConfig,
+    TLSProfile,
+    load_config,
+)
+from .control import ControlPlane
+from .drafts import sweep
 from .engine import Caps, DatabaseUnavailable
+from .grants import RuntimeGrants
 from .listeners import (
     ClientAuth,
     Listener,
@@ -34,6 +46,8 @@ from .listeners import (
     server_context,
 )
 from .logs import LOGGER_NAME, configure_logging, escaped
+from .metastore import MetaStore
+from .places import Places
 from .registry import Registry
 from .reloading import Changes, compare, databases_added, opens_up
 from .sessions import Sessions
@@ -61,8 +75,13 @@ class Server:
     def __init__(self, config: Config, *, watch_interval_s: float = WATCH_INTERVAL_S) -> None:
         self._started_with = self._config = config
         self._registry = Registry(
-            config.databases, data_dir=config.server.data_dir, caps=_caps(config)
+            config.databases,
+            data_dir=config.server.data_dir,
+            caps=_caps(config),
+            idle_timeout_s=config.limits.idle_handle_timeout_s,
         )
+        self._store: MetaStore | None = None
+        self._control: ControlPlane | None = None
         self._sessions: Sessions | None = None
         self._application: Application | None = None
         self._open: list[_Open] = []
@@ -78,15 +97,18 @@ class Server:
         return tuple(entry.listener for entry in self._open)
 
     async def start(self) -> None:
-        """Open every database, then every listener in order; if one fails, close them all.
+        """Open the meta store, every database, then every listener in order; if one fails, close
+        them all.
 
         Raises: ConfigurationError, with the text to log.
         """
         try:
-            await self._registry.open()
+            self._control = control = await self._open_control()
+            created = control.created if control is not None else frozenset()
+            await self._registry.open(lazily=created)
             self._sessions = sessions = _sessions(self._config)
             self._application = Application(
-                self._config, registry=self._registry, sessions=sessions
+                self._config, registry=self._registry, sessions=sessions, control=control
             )
             for listener in self._config.listeners:
                 await self._open_listener(listener, self._application)
@@ -95,6 +117,22 @@ class Server:
         except BaseException:
             await self.stop(grace_s=0.0)
             raise
+
+    async def _open_control(self) -> ControlPlane | None:
+        """The control plane with what it kept; None when it is off."""
+        config = self._config
+        if not config.control_plane.enabled:
+            return None
+        kept = config.server.meta_store or MetaStoreConfig()
+        path = os.path.join(config.server.data_dir, kept.path)
+        self._store = store = MetaStore(path)
+        await store.open()
+        places = Places(config.server.data_dir, own=(path,))
+        control = ControlPlane(store, RuntimeGrants(), self._registry, places)
+        await control.load()
+        files = [database.file for database in self._registry.list() if database.file]
+        sweep({config.server.data_dir or ".", *map(os.path.dirname, map(os.path.realpath, files))})
+        return control
 
     async def _open_listener(self, config: ListenerConfig, application: Application) -> None:
         try:
@@ -124,8 +162,8 @@ class Server:
         self._open.append(_Open(listener, make_context, files))
 
     async def reload(self, config: Config) -> Changes:
-        """Take over principals, grants, limits, added databases and the contents of TLS files; say
-        what changed and what could not.
+        """Take over principals, server-admins, grants, limits, added databases and the contents of
+        TLS files; say what changed and what could not.
 
         In force for the next request on every connection; connections stay. Streams of principals
         that are gone or lost a grant are rolled back. Raises: ConfigurationError, and nothing was
@@ -177,6 +215,7 @@ class Server:
     async def _add_databases(self, config: Config) -> None:
         """Open the databases that are not served yet: all of them, or none."""
         added = databases_added(self._started_with, config)
+        self._refuse_created(added)
         opened: list[str] = []
         try:
             for database in added:
@@ -189,6 +228,15 @@ class Server:
         databases = (*self._started_with.databases, *added)
         self._started_with = msgspec.structs.replace(self._started_with, databases=databases)
 
+    def _refuse_created(self, added: Sequence[DatabaseConfig]) -> None:
+        created = self._control.created if self._control is not None else frozenset()
+        for database in added:
+            if database.name in created:
+                raise ConfigurationError(
+                    f'open database "{database.name}": one of this name was created at run time: '
+                    "detach it first, or choose another name"
+                )
+
     async def drain(self, grace_s: float = DRAIN_S) -> int:
         """Stop accepting and wait at most grace_s for what is in flight.
 
@@ -198,7 +246,7 @@ class Server:
         return sum(await asyncio.gather(*(listener.drain(grace_s) for listener in listeners)))
 
     async def stop(self, grace_s: float = DRAIN_S) -> int:
-        """Drain, roll back the streams that are left, close the databases.
+        """Drain, roll back the streams that are left, close the databases and the meta store.
 
         Gives the number of requests that were cut off.
         """
@@ -208,6 +256,8 @@ class Server:
         if self._sessions is not None:
             await self._sessions.close()
         await self._registry.close()
+        if self._store is not None:
+            await self._store.close()
         return aborted
 
 

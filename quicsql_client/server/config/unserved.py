@@ -65,16 +65,8 @@ NOT_SERVED: Final = (
         "device enrolment: nobody can enrol",
     ),
     Unserved(
-        _when(lambda config: config.control_plane.enabled, "control_plane", "enabled"),
-        "the /_admin surface: nothing can be administered there",
-    ),
-    Unserved(
         _when(lambda config: config.changefeed.enabled, "changefeed", "enabled"),
         "the change feed: nothing is recorded and nobody can subscribe",
-    ),
-    Unserved(
-        _when(lambda config: config.server.meta_store is not None, "server", "meta_store"),
-        "the meta store: nothing is kept in it",
     ),
 )
 """Each thing that parses and is validated, and has no effect yet."""
