@@ -20,7 +20,6 @@ from .settings import DEFAULT_TIMEOUTS, HTTPTimeouts
 from .tls import TLSLayer
 
 _TRANSPORTS = ("h1", "h2c", "h2", "unix")
-_CLEANUP_S = 2.0  # for applications that were cancelled at the end of the grace time
 
 
 class Listener:
@@ -99,15 +98,7 @@ class Listener:
         self._remove_file()
         for layer in list(self._handshakes):
             layer.abort()
-        for connection in list(self._endpoint.connections):
-            connection.shutdown()
-        if await self._endpoint.wait_until_empty(grace_s):
-            return 0
-        aborted = sum(connection.abort() for connection in list(self._endpoint.connections))
-        for task in list(self._endpoint.tasks):
-            task.cancel()
-        await self._endpoint.wait_until_empty(_CLEANUP_S)
-        return aborted
+        return await self._endpoint.drain(grace_s)
 
     def _remove_file(self) -> None:
         """Remove the socket's file, unless another server has put its own there meanwhile."""
