@@ -84,11 +84,6 @@ UNWISE = [
 ]
 
 UNSERVED = [
-    (
-        _LISTENER % "transport: h3, tls: p",
-        "transport h3: the listener is",
-        "listeners[0].transport",
-    ),
     (_CLOSED + "tls: {p: {mode: qip}}", "tls mode qip: ", "tls.p.mode"),
     (
         _CLOSED + "control_plane: {enabled: true, admins: [a]}",
