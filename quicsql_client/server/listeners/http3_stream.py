@@ -17,7 +17,7 @@ from .asgi import Exchange, Headers, RequestBody, Scope
 from .fields import answer_fields
 from .quic_machine import HTTP3Machine, QUICMachine
 
-_PIECE_BYTES = 64 * 1024
+_PIECE_BYTES = 16 * 1024
 
 
 class Multiplexer(Protocol):

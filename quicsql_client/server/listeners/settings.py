@@ -60,8 +60,9 @@ MAX_CRYPTO_BYTES = 64 * KIB
 STREAM_BACKLOG_BYTES = 256 * KIB
 """Bytes of one answer that the client has not acknowledged, before `send` waits."""
 
-CONNECTION_BACKLOG_BYTES = 4 * MIB
-"""What the answers of one QUIC connection share: with many streams each may keep less."""
+CONNECTION_BACKLOG_BYTES = 2 * MIB
+"""What the answers of one QUIC connection share. A stream that began among few keeps its share, so
+a hundred together have some four times this at most."""
 
 RETRY_ABOVE_HANDSHAKES = 64
 """So many QUIC handshakes at a time, and new clients must first prove their address (Retry)."""

@@ -45,6 +45,13 @@ class NeverReading(QuicConnection):
         """No MAX_DATA."""
 
 
+class _Framing(H3Connection):
+    """aioquic's client misses the body of an answer to HEAD; the tests look for themselves."""
+
+    def _check_content_length(self, stream: Any) -> None:
+        """Nothing."""
+
+
 class HTTP3Client(QuicConnectionProtocol):
     """One connection. heads, bodies: by stream, as far as they have come. whole: streams that the
     server has ended. events: resets and stops. goaways: the stream IDs said."""
@@ -52,7 +59,7 @@ class HTTP3Client(QuicConnectionProtocol):
     def __init__(self, quic: QuicConnection) -> None:
         super().__init__(quic)
         self.quic = quic
-        self.http = H3Connection(quic)
+        self.http = _Framing(quic)
         self.heads: dict[int, list[tuple[bytes, bytes]]] = {}
         self.bodies: dict[int, bytearray] = {}
         self.whole: set[int] = set()
@@ -220,6 +227,7 @@ async def connected(
     finally:
         client.close()
         transport.close()
+        await asyncio.sleep(0)  # asyncio closes the socket in its next turn
 
 
 async def _handshake(client: HTTP3Client) -> None:
