@@ -107,7 +107,7 @@ _TABLE: dict[str, Layer] = {
     "server.logs": _layer("server.config.*"),
     "server.listeners.*": _layer(
         *("errors", "types", "tls", "pki.*"),
-        libraries="h11 h2 hpack hyperframe jh2 aioquic cryptography",
+        libraries="h11 h2 hpack hyperframe jh2 aioquic pylsqpack OpenSSL cryptography",
     ),
     "server.engine.*": _layer(*_SHARED, "server.config.*", "server.logs", libraries="apsw re2"),
     "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),

@@ -12,7 +12,6 @@ import logging
 import math
 import os
 import signal
-import ssl
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,8 +40,11 @@ from .grants import RuntimeGrants
 from .listeners import (
     ClientAuth,
     Listener,
+    TLSContext,
     open_listener,
+    quic_context,
     self_signed_context,
+    self_signed_quic_context,
     server_context,
 )
 from .logs import LOGGER_NAME, configure_logging, escaped
@@ -60,8 +62,7 @@ _log = logging.getLogger(LOGGER_NAME)
 DRAIN_S: Final = 10.0
 """How long requests in flight may take to finish (protocol/transports.md, Shutdown)."""
 
-_UNBUILT_TRANSPORTS: Final = frozenset(("h3",))
-_TLS_TRANSPORTS: Final = frozenset(("h2",))
+_TLS_TRANSPORTS: Final = frozenset(("h2", "h3"))
 _OWNER_ONLY: Final = 0o077
 
 
@@ -143,12 +144,6 @@ class Server:
             raise ConfigurationError(f"start listeners: {place}{reason}") from exc
 
     async def _listen(self, config: ListenerConfig, application: Application) -> None:
-        if config.transport in _UNBUILT_TRANSPORTS:
-            _log.info(
-                "listener %s skipped: transport %s is not served by this version",
-                *(config.name, config.transport),
-            )
-            return
         files = certificate_files(config, self._config)
         make_context = _context_maker(config, self._config)
         listener = await open_listener(
@@ -208,7 +203,7 @@ class Server:
                     lost = application.reload(self._config, prepared)
                     await sessions.end_of_principals(lost)
 
-    def _fresh_contexts(self) -> list[tuple[_Open, ssl.SSLContext]]:
+    def _fresh_contexts(self) -> list[tuple[_Open, TLSContext]]:
         """The certificates, read anew, all before any is taken. Self-signed ones stay."""
         return [(entry, entry.make_context()) for entry in self._open if entry.make_context]
 
@@ -270,35 +265,35 @@ class _Open:
     """
 
     listener: Listener
-    make_context: Callable[[], ssl.SSLContext] | None
+    make_context: Callable[[], TLSContext] | None
     files: WatchedFiles
 
 
-def _context_maker(listener: ListenerConfig, config: Config) -> Callable[[], ssl.SSLContext] | None:
+def _context_maker(listener: ListenerConfig, config: Config) -> Callable[[], TLSContext] | None:
     """What builds the TLS context of a listener; None where its transport has none."""
     if listener.transport not in _TLS_TRANSPORTS:
         return None
     profile = config.tls[listener.tls or ""]
+    self_signed: Callable[..., TLSContext] = self_signed_quic_context
+    from_files: Callable[..., TLSContext] = quic_context
+    if listener.transport != "h3":  # QUIC has no TLS before 1.3
+        self_signed = partial(self_signed_context, min_version=profile.min_version)
+        from_files = partial(server_context, min_version=profile.min_version)
     client_ca = profile.client_ca or None
     client_auth = _client_auth(listener, profile)
     if profile.mode == "self_signed":
-        context = self_signed_context(
-            hosts=profile.hosts,
-            client_ca=client_ca,
-            client_auth=client_auth,
-            min_version=profile.min_version,
-        )
+        context = self_signed(hosts=profile.hosts, client_ca=client_ca, client_auth=client_auth)
         return lambda: context  # its certificate lives as long as the listener
     if profile.mode != "files":
         raise ConfigurationError(
             f"tls mode {profile.mode!r} is not served by this version: use files or self_signed"
         )
-    return lambda: server_context(
+    return partial(
+        from_files,
         cert=profile.cert,
         key=profile.key,
         client_ca=client_ca,
         client_auth=client_auth,
-        min_version=profile.min_version,
     )
 
 

@@ -110,11 +110,6 @@ UNWISE += [
 ]
 
 UNSERVED = [
-    (
-        _LISTENER % "transport: h3, tls: p",
-        "transport h3: the listener is",
-        "listeners[0].transport",
-    ),
     (_CLOSED + "tls: {p: {mode: qip}}", "tls mode qip: ", "tls.p.mode"),
     (_CLOSED + "changefeed: {enabled: true}", "the change feed: ", "changefeed.enabled"),
 ]

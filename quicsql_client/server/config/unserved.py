@@ -28,15 +28,6 @@ class Unserved:
     instead: str
 
 
-def _listeners_with_transport(transport: str) -> Callable[[Config], Iterator[Path]]:
-    def find(config: Config) -> Iterator[Path]:
-        for index, listener in enumerate(config.listeners):
-            if listener.transport == transport:
-                yield ("listeners", index, "transport")
-
-    return find
-
-
 def _profiles_with_mode(mode: str) -> Callable[[Config], Iterator[Path]]:
     def find(config: Config) -> Iterator[Path]:
         for name, profile in config.tls.items():
@@ -55,7 +46,6 @@ def _when(condition: Callable[[Config], object], *path: str) -> Callable[[Config
 
 
 NOT_SERVED: Final = (
-    Unserved(_listeners_with_transport("h3"), "transport h3: the listener is skipped"),
     Unserved(
         _profiles_with_mode("qip"),
         "tls mode qip: a listener that uses this profile is refused",
