@@ -21,6 +21,8 @@ RELOADED_LIMITS: Final = frozenset(
         "max_rows",
         "max_result_bytes",
         "max_request_bytes",
+        "max_export_bytes",
+        "max_blob_bytes",
         "statement_timeout",
         "max_concurrent_per_db",
         "rate",

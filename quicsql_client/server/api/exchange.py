@@ -25,6 +25,7 @@ from ..sessions import Sessions
 
 __all__ = [
     "READ_ONLY",
+    "BodyStalled",
     "ClientGone",
     "Exchange",
     "Listening",
@@ -39,6 +40,7 @@ __all__ = [
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _Read = TypeVar("_Read")
 _Done = TypeVar("_Done")
@@ -69,7 +71,11 @@ class Refusal(Exception):
 
 
 class ClientGone(Exception):
-    """The client went away while its statement ran."""
+    """The client went away while its statement ran, or while its body was read."""
+
+
+class BodyStalled(Exception):
+    """The client sent nothing more of its body for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class Settings:
     policy: Policy
     max_request_bytes: int
     max_export_bytes: int
+    max_blob_bytes: int
     statement_timeout_s: float
 
 
@@ -113,7 +120,8 @@ class StreamedResponse:
     """An answer whose body is sent piece by piece, each when the client has room for it.
 
     length: of the whole body in bytes, None when it is not known. chunks: closed when the answer
-    ends, also when the client leaves; an exception in it cuts the answer off.
+    ends, also when the client leaves; an exception in it cuts the answer off, and so do fewer bytes
+    than length.
     """
 
     status: int
@@ -132,6 +140,7 @@ class Exchange:
 
     scope: Scope
     receive: Receive
+    send: Send
     listening: Listening
     settings: Settings
     services: Services
@@ -178,10 +187,31 @@ class Exchange:
             async with asyncio.timeout(self.services.body_timeout_s):
                 return await self._read_capped(self.settings.max_request_bytes)
         except (TimeoutError, ClientGone):
-            closing: Headers = ()
-            if str(self.scope["http_version"]).startswith("1"):
-                closing = (("connection", "close"),)
-            raise Refusal(400, "read body", closing) from None
+            raise self.broken_body(400, "read body") from None
+
+    def broken_body(self, status: int, message: str) -> Refusal:
+        """The refusal of a request whose body did not come whole: its connection ends with it."""
+        is_http1 = str(self.scope["http_version"]).startswith("1")
+        return Refusal(status, message, (("connection", "close"),) if is_http1 else ())
+
+    async def body_pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, of any length and in any time, but for a long pause.
+
+        Raises: BodyStalled, ClientGone.
+        """
+        if "quicsql.read_timeout" in self.scope.get("extensions", {}):
+            await self.send({"type": "quicsql.read_timeout", "timeout_s": None})
+        has_more = True
+        while has_more:
+            try:
+                async with asyncio.timeout(self.services.body_timeout_s):
+                    message = await self.receive()
+            except TimeoutError:
+                raise BodyStalled from None
+            if message["type"] != "http.request":
+                raise ClientGone
+            has_more = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def _read_capped(self, max_bytes: int) -> bytes:
         chunks: list[bytes] = []
