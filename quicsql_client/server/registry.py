@@ -60,6 +60,7 @@ class Registry:
         self._clock = clock
         self._reap_interval_s = reap_interval_s
         self._reaper: asyncio.Task[None] | None = None
+        self._adding: set[str] = set()
         self._databases = {one.name: self._make(one) for one in databases}
 
     async def open(self, *, lazily: frozenset[str] = frozenset()) -> None:
@@ -123,16 +124,18 @@ class Registry:
 
     async def add(self, settings: DatabaseSettings) -> Database:
         """Opens and serves one more database. Raises ValueError for a name in use, CannotOpen."""
-        if settings.name in self._databases:
+        if settings.name in self._databases or settings.name in self._adding:
             raise ValueError(f"database {settings.name!r} is already served")
         database = self._make(settings)
+        # Two openings of one new file could refuse each other.
+        self._adding.add(settings.name)
         try:
             await database.warm()
-            if settings.name in self._databases:  # somebody was quicker
-                raise ValueError(f"database {settings.name!r} is already served")
         except BaseException:
             await database.close()
             raise
+        finally:
+            self._adding.discard(settings.name)
         self._databases[settings.name] = database
         return database
 
