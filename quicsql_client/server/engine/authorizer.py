@@ -95,17 +95,18 @@ _MAX_FLAG_DIGITS = 9  # longer numbers overflow SQLite's 32 bits and count as 0
 class Guard:
     """The authorizer callback of one connection. access: the right it enforces now. seen: what was
     touched since it was last emptied. allow_attach: whether ATTACH, and with it VACUUM, is
-    possible.
+    possible. fixed_pragmas: those that nobody sets.
 
     A new access reaches statements that are already prepared only when the connection's authorizer
     is set again: SQLite then expires them. `Link.use` does both.
     """
 
-    __slots__ = ("access", "allow_attach", "seen")
+    __slots__ = ("access", "allow_attach", "fixed_pragmas", "seen")
 
-    def __init__(self) -> None:
+    def __init__(self, fixed_pragmas: frozenset[str] = frozenset()) -> None:
         self.access = Access.READ_WRITE
         self.allow_attach = False
+        self.fixed_pragmas = fixed_pragmas
         self.seen = Touch.NOTHING
 
     def __call__(
@@ -118,10 +119,15 @@ class Guard:
     ) -> int:
         if action in _ATTACH_ACTIONS and not self.allow_attach:
             return apsw.SQLITE_DENY
+        if action == apsw.SQLITE_PRAGMA and self._is_fixed(first, second):
+            return apsw.SQLITE_DENY
         self.seen |= _touched(action, first, second, schema, trigger)
         if self.access is Access.READ_ONLY and _is_write(action, first, second):
             return apsw.SQLITE_DENY
         return apsw.SQLITE_OK
+
+    def _is_fixed(self, name: str | None, argument: str | None) -> bool:
+        return argument is not None and (name or "").lower() in self.fixed_pragmas
 
 
 def _touched(

@@ -30,6 +30,9 @@ _FILE_FLAGS = {
     "ro": apsw.SQLITE_OPEN_READONLY,
 }
 _MEMORY_FLAGS = apsw.SQLITE_OPEN_URI | _FILE_FLAGS["rwc"]
+# What together bounds the size of a database: SQLite keeps the first for each connection, and the
+# second can be set until the first table is made.
+_SIZE_PRAGMAS = frozenset({"max_page_count", "page_size"})
 _PRAGMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_VALUE = re.compile(r"[+-]?[A-Za-z0-9_.]+")
 
@@ -67,9 +70,10 @@ class DatabaseSettings(Protocol):
 class Opener:
     """Opens connections of one database, each with the same pragmas and settings.
 
-    busy_timeout_s: how long a connection waits for a lock. A memory database lives in a named
-    memory file of this process, held by a keeper connection until `close`: connections come and go,
-    rows stay.
+    busy_timeout_s: how long a connection waits for a lock. fixed_pragmas: those that bound the
+    database's size, if its settings do: no statement may set them. A memory database lives in a
+    named memory file of this process, held by a keeper connection until `close`: connections come
+    and go, rows stay.
     """
 
     def __init__(self, database: DatabaseSettings, data_dir: str) -> None:
@@ -80,6 +84,7 @@ class Opener:
             int(self._pragmas.pop("busy_timeout", 0)) / 1000
         )
         self._pragmas.pop("busy_timeout", None)
+        self.fixed_pragmas = _SIZE_PRAGMAS if "max_page_count" in self._pragmas else frozenset()
         if self.is_memory:
             self._name = f"file:/quicsql-{secrets.token_hex(16)}?vfs=memdb"
             self._flags = _MEMORY_FLAGS
