@@ -26,6 +26,11 @@ class Level(enum.IntEnum):
         """The level of the configuration's word: "none", "read-only", "read-write" or "admin"."""
         return cls[name.replace("-", "_").upper()]
 
+    @property
+    def word(self) -> str:
+        """The configuration's word for it."""
+        return self.name.lower().replace("_", "-")
+
 
 class RuntimeGrants:
     """What principals were granted on databases; a change holds for the next request."""

@@ -1,0 +1,266 @@
+"""Devices enrol and are sent away: who is let in, what is kept of it, and what ends with it.
+
+What enrols, or goes, does so wholly or not at all, one after the other: of two that want the same
+key, code or last place exactly one gets it, and a client that leaves meanwhile changes nothing. It
+must not know requests or answers.
+Source: protocol/auth.md, Device enrolment; protocol/operations.md, Admin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from ..auth import Device, Devices, device_name
+from ..auth.authorized_keys import format_authorized_key, parse_authorized_key
+from ..config import EnrollConfig
+from ..grants import Level, RuntimeGrants
+from ..metastore import MetaStore
+from ..metastore.codes import add_code, is_code_usable, spend_code
+from ..metastore.enrolled import (
+    EnrolledRow,
+    add_enrolled,
+    list_enrolled,
+    note_seen,
+    remove_enrolled,
+)
+from .addresses import AddressRate
+from .failures import (
+    CapacityReached,
+    CodesDisabled,
+    CodeSpent,
+    DeviceBusy,
+    TokenRefused,
+    UnknownDevice,
+)
+from .tokens import CODE_PREFIX, digest_of, is_configured, new_code
+
+__all__ = ["Enrolment"]
+
+_log = logging.getLogger("quicsql.server")
+
+TEND_INTERVAL_S: Final = 15.0
+"""How often visits are written down, and idle devices looked for."""
+
+T = TypeVar("T")
+Ending = Callable[[str], Awaitable[None]]
+
+
+class Enrolment:
+    """The desk where devices enrol, for as long as the server runs.
+
+    devices, grants: what is true now, changed by it. end: ends what a principal has open.
+    clock: seconds since 1970. `open` comes first, `close` last.
+    """
+
+    def __init__(
+        self,
+        config: EnrollConfig,
+        store: MetaStore,
+        *,
+        devices: Devices,
+        grants: RuntimeGrants,
+        end: Ending,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.addresses = AddressRate(config.rate_per_ip)
+        self._config = config
+        self._store = store
+        self._devices = devices
+        self._devices.is_enabled = config.enabled
+        self._grants = grants
+        self._end = end
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._at_work: set[asyncio.Task[Any]] = set()
+        self._tending: asyncio.Task[None] | None = None
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the configuration lets devices enrol; without it, none is known either."""
+        return self._config.enabled
+
+    async def open(self) -> None:
+        """Let in whoever enrolled before this start. Raises: apsw.Error."""
+        for row in await self._store.run(list_enrolled):
+            key = parse_authorized_key(row.key).public_key
+            self._devices.add(Device(row.name, key, row.created_at, row.last_seen))
+        self._tending = asyncio.get_running_loop().create_task(self._tend_forever())
+
+    def replace(self, config: EnrollConfig) -> frozenset[str]:
+        """Take over another configuration, for the next attempt.
+
+        Gives the devices that are no longer accepted: all, when enrolment was turned off.
+        """
+        was_enabled, self._config = self._config.enabled, config
+        self.addresses.replace(config.rate_per_ip)
+        self._devices.is_enabled = config.enabled
+        if config.enabled or not was_enabled:
+            return frozenset()
+        return frozenset(device.name for device in self._devices.list())
+
+    async def close(self) -> None:
+        """Finish what was begun, and write the last visits down."""
+        if self._tending is not None:
+            self._tending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._tending
+            self._tending = None
+        await asyncio.gather(*self._at_work, return_exceptions=True)
+        await self._save_visits()
+
+    def wants_token(self, public_key: bytes) -> bool:
+        """Whether this key needs a token to get in."""
+        return self._config.policy == "token" and not self._is_enrolled(public_key)
+
+    async def enrol(self, public_key: bytes, token: str = "") -> bool:
+        """Let a device in that has proved to hold this key; False when it was in before.
+
+        Raises: TokenRefused, CapacityReached, CodeSpent, ProvisionFailed.
+        """
+        if self._is_enrolled(public_key):
+            return False
+        config = self._config
+        code = None if config.policy == "open" else await self._code_of(token, config)
+        return await self._finish(self._let_in(public_key, code, config))
+
+    async def revoke(self, name: str) -> None:
+        """Send a device away: its key, grants, tokens, streams and feeds end now.
+
+        Raises: UnknownDevice, DeviceBusy.
+        """
+        await self._finish(self._send_away(name))
+
+    async def mint_code(self) -> tuple[str, int]:
+        """A new single-use code, and when it expires, in Unix seconds. Raises: CodesDisabled."""
+        codes = self._config.codes
+        if not codes.enabled:
+            raise CodesDisabled
+        code, now = new_code(), int(self._clock())
+        expires_at = now + math.ceil(codes.ttl_s)
+        await self._store.run(
+            partial(add_code, digest=digest_of(code), now=now, expires_at=expires_at)
+        )
+        return code, expires_at
+
+    def enrolled(self) -> list[EnrolledRow]:
+        """Every device, oldest first."""
+        rows = [
+            EnrolledRow(
+                device.name,
+                format_authorized_key(device.public_key),
+                device.created_at,
+                device.last_seen,
+            )
+            for device in self._devices.list()
+        ]
+        return sorted(rows, key=lambda row: row.created_at)
+
+    async def tend(self) -> None:
+        """Write visits down, and send devices away that were idle for `idle_ttl`."""
+        await self._save_visits()
+        idle_ttl_s = self._config.idle_ttl_s
+        if idle_ttl_s <= 0 or not self.is_enabled:
+            return
+        for device in self._devices.list():
+            if self._clock() - device.last_seen <= idle_ttl_s:
+                continue
+            with contextlib.suppress(DeviceBusy, UnknownDevice):
+                await self.revoke(device.name)
+                _log.info("enrolled principal %s removed after idle_ttl", device.name)
+
+    # One after the other
+
+    async def _let_in(self, public_key: bytes, code: str | None, config: EnrollConfig) -> bool:
+        async with self._turn:
+            if self._is_enrolled(public_key):
+                return False
+            if len(self._devices) >= config.max_principals:
+                raise CapacityReached
+            now = int(self._clock())
+            device = Device(device_name(public_key), public_key, now, now)
+            levels = _template(config)
+            await self._store.run(partial(_keep, device=device, code=code, levels=levels, now=now))
+            for database, level in levels.items():
+                self._grants.set(database, device.name, level)
+            self._devices.add(device)
+            return True
+
+    async def _send_away(self, name: str) -> None:
+        async with self._turn:
+            if self._devices.get(name) is None:
+                raise UnknownDevice
+            await self._store.run(partial(remove_enrolled, name=name))
+            self._devices.remove(name)
+            self._grants.revoke_principal(name)
+            await self._end(name)
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """What work gives; it is done to its end even when nobody waits for it any more."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        return await asyncio.shield(task)
+
+    def _is_enrolled(self, public_key: bytes) -> bool:
+        return self._devices.get(device_name(public_key)) is not None
+
+    async def _code_of(self, token: str, config: EnrollConfig) -> str | None:
+        """The digest of the code that the token is; None for a token of the configuration.
+
+        Raises: TokenRefused.
+        """
+        digest = digest_of(token)
+        if token and is_configured(digest, config.tokens):
+            return None
+        if config.codes.enabled and token.startswith(CODE_PREFIX):
+            now = int(self._clock())
+            if await self._store.run(partial(is_code_usable, digest=digest, now=now)):
+                return digest
+        raise TokenRefused
+
+    async def _save_visits(self) -> None:
+        seen = self._devices.take_visits()
+        if seen:
+            await self._store.run(partial(note_seen, seen=seen))
+
+    async def _tend_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_INTERVAL_S)
+            try:
+                await self.tend()
+            except Exception:  # the border of the task: it tries again next time
+                _log.exception("enrolled principals could not be looked after")
+
+
+def _keep(
+    connection: apsw.Connection,
+    *,
+    device: Device,
+    code: str | None,
+    levels: Mapping[str, Level],
+    now: int,
+) -> None:
+    """Spend the code and keep the device. Raises: CodeSpent."""
+    if code is not None and not spend_code(connection, code, now=now):
+        raise CodeSpent
+    key = format_authorized_key(device.public_key)
+    row = EnrolledRow(device.name, key, device.created_at, device.last_seen)
+    add_enrolled(connection, row, [(database, level.word) for database, level in levels.items()])
+
+
+def _template(config: EnrollConfig) -> dict[str, Level]:
+    """What every device is granted, the greater level where a database is named twice."""
+    levels: dict[str, Level] = {}
+    for grant in config.grants:
+        level = Level.named(grant.level)
+        levels[grant.db] = max(level, levels.get(grant.db, Level.NONE))
+    return levels
