@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import apsw
 import pytest
@@ -18,7 +19,7 @@ from quicsql_client.server.metastore.enrolled import (
 )
 
 ANN, BEN = EnrolledRow("u_ann", "key a", 20, 20), EnrolledRow("u_ben", "key b", 10, 15)
-Grants = list[tuple[str, str, str]]
+Grants = list[tuple[Any, ...]]
 
 
 def _grants(connection: apsw.Connection) -> Grants:
