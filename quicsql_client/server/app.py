@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 from ..wire.health import encode_health
 from ..wire.messages import Response
-from .api import challenge, changeset, cursor, hrana, metrics, native, session, transfer
+from .api import challenge, changeset, cursor, enroll, hrana, metrics, native, session, transfer
 from .api.authentication import authenticate, renewal_headers
 from .api.exchange import (
     READ_ONLY,
@@ -34,9 +34,10 @@ from .api.exchange import (
     json_response,
     unavailable,
 )
-from .auth import Authenticator, Signers
+from .auth import Authenticator, Devices, Signers
 from .config import Config
 from .engine import DatabaseUnavailable
+from .enrolment import Enrolment
 from .limits import Limits
 from .policy import Level, Policy, principals_that_lost
 from .registry import Registry
@@ -63,7 +64,7 @@ class Application:
 
     registry, sessions: open ones, which the caller closes after the last listener. body_timeout_s:
     how long a request's body may take. signers: of challenges and session tokens; new ones when
-    not given.
+    not given. devices, enrolment: who enrolled, and where; None: nobody can.
     """
 
     def __init__(
@@ -74,20 +75,23 @@ class Application:
         sessions: Sessions,
         body_timeout_s: float = BODY_TIMEOUT_S,
         signers: Signers | None = None,
+        devices: Devices | None = None,
+        enrolment: Enrolment | None = None,
     ) -> None:
         limits = Limits(
             rate_per_s=config.limits.rate.per_principal_rps,
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
         self._signers = signers or Signers.of(config.auth)
-        self._settings = _settings(config, self._signers)
+        self._devices = devices if devices is not None else Devices()
+        self._settings = _settings(config, self._signers, self._devices)
         self._services = Services(
             registry=registry,
             sessions=sessions,
             limits=limits,
             routing=config.routing,
             has_control_plane=config.control_plane.enabled,
-            has_enrolment=config.auth.enroll.enabled,
+            enrolment=enrolment,
             body_timeout_s=body_timeout_s,
         )
 
@@ -110,7 +114,7 @@ class Application:
 
     def prepare(self, config: Config) -> Settings:
         """What a reload would take over; reads the key roster. Raises: ConfigurationError."""
-        return _settings(config, self._signers)
+        return _settings(config, self._signers, self._devices)
 
     def reload(self, config: Config, prepared: Settings | None = None) -> frozenset[str]:
         """Take over principals, grants, limits and caps, for the next request on any connection.
@@ -131,12 +135,13 @@ class Application:
         gone = old.authenticator.names - self._settings.authenticator.names
         for name in gone:
             self._signers.tokens.revoke_all_of(name)
-        return principals_that_lost(old.policy, self._settings.policy) | gone
+        others = {*old.authenticator.names, *(device.name for device in self._devices.list())}
+        return principals_that_lost(old.policy, self._settings.policy, others) | gone
 
 
-def _settings(config: Config, signers: Signers) -> Settings:
+def _settings(config: Config, signers: Signers, devices: Devices) -> Settings:
     return Settings(
-        authenticator=Authenticator(config.auth, signers),
+        authenticator=Authenticator(config.auth, signers, devices),
         policy=Policy(config),
         max_request_bytes=config.limits.max_request_bytes,
         max_export_bytes=config.limits.max_export_bytes,
@@ -201,8 +206,9 @@ async def _answer_public_paths(exchange: Exchange) -> Response | None:
     if "keyring" in methods:
         if exchange.path == "/_auth/challenge":
             return await challenge.challenge(exchange)
-        if exchange.path == "/_auth/enroll" and exchange.services.has_enrolment:
-            raise _not_served(exchange.path)
+        enrolment = exchange.services.enrolment
+        if exchange.path == "/_auth/enroll" and enrolment is not None and enrolment.is_enabled:
+            return await enroll.enroll(exchange, enrolment)
     has_tokens = exchange.settings.authenticator.signers.tokens.is_enabled
     if "session" in methods and has_tokens and exchange.path == "/_auth/session":
         return await session.session(exchange)

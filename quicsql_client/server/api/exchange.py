@@ -17,6 +17,7 @@ from ...wire.messages import JSON_HEADERS, Headers, Response
 from ..auth import ANONYMOUS, Authenticator, Principal
 from ..config import RoutingConfig
 from ..engine import Access, UnknownDatabase
+from ..enrolment import Enrolment
 from ..limits import Limits
 from ..metrics import Metrics
 from ..policy import Level, Policy
@@ -92,7 +93,7 @@ class Services:
     limits: Limits
     routing: RoutingConfig
     has_control_plane: bool
-    has_enrolment: bool
+    enrolment: Enrolment | None
     body_timeout_s: float
     metrics: Metrics = field(default_factory=Metrics)
     transfer_slots: asyncio.Semaphore = field(

@@ -1,6 +1,7 @@
 """Device enrolment: devices that hold a key become principals by themselves.
 
     desk        who is let in and sent away, one after the other
+    own         a database of its own for each
     addresses   how often an address may try
     tokens      what lets a device in
     failures    why it was not let in
@@ -20,6 +21,7 @@ from .failures import (
     TokenRefused,
     UnknownDevice,
 )
+from .own import OwnDatabases
 
 __all__ = [
     "CapacityReached",
@@ -28,6 +30,7 @@ __all__ = [
     "DeviceBusy",
     "Enrolment",
     "EnrolmentError",
+    "OwnDatabases",
     "ProvisionFailed",
     "TokenRefused",
     "UnknownDevice",

@@ -22,8 +22,9 @@ import apsw
 from ..auth import Device, Devices, device_name
 from ..auth.authorized_keys import format_authorized_key, parse_authorized_key
 from ..config import EnrollConfig
-from ..grants import Level, RuntimeGrants
-from ..metastore import MetaStore
+from ..control import ControlPlane
+from ..grants import Level
+from ..metastore.audit import record
 from ..metastore.codes import add_code, is_code_usable, spend_code
 from ..metastore.enrolled import (
     EnrolledRow,
@@ -41,6 +42,7 @@ from .failures import (
     TokenRefused,
     UnknownDevice,
 )
+from .own import OwnDatabases
 from .tokens import CODE_PREFIX, digest_of, is_configured, new_code
 
 __all__ = ["Enrolment"]
@@ -57,26 +59,28 @@ Ending = Callable[[str], Awaitable[None]]
 class Enrolment:
     """The desk where devices enrol, for as long as the server runs.
 
-    devices, grants: what is true now, changed by it. end: ends what a principal has open.
-    clock: seconds since 1970. `open` comes first, `close` last.
+    control: keeps what must outlive a restart. devices: who is known now. end: ends what a
+    principal has open. clock: seconds since 1970. `open` comes first, `close` last.
     """
 
     def __init__(
         self,
         config: EnrollConfig,
-        store: MetaStore,
+        control: ControlPlane,
+        own: OwnDatabases,
         *,
         devices: Devices,
-        grants: RuntimeGrants,
         end: Ending,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.addresses = AddressRate(config.rate_per_ip)
         self._config = config
-        self._store = store
+        self._store = control.store
+        self._grants = control.grants
+        self._own = own
+        self._own_names: dict[str, str] = {}
         self._devices = devices
         self._devices.is_enabled = config.enabled
-        self._grants = grants
         self._end = end
         self._clock = clock
         self._turn = asyncio.Lock()
@@ -93,6 +97,7 @@ class Enrolment:
         for row in await self._store.run(list_enrolled):
             key = parse_authorized_key(row.key).public_key
             self._devices.add(Device(row.name, key, row.created_at, row.last_seen))
+            self._own_names[row.name] = row.database
         self._tending = asyncio.get_running_loop().create_task(self._tend_forever())
 
     def replace(self, config: EnrollConfig) -> frozenset[str]:
@@ -153,15 +158,7 @@ class Enrolment:
 
     def enrolled(self) -> list[EnrolledRow]:
         """Every device, oldest first."""
-        rows = [
-            EnrolledRow(
-                device.name,
-                format_authorized_key(device.public_key),
-                device.created_at,
-                device.last_seen,
-            )
-            for device in self._devices.list()
-        ]
+        rows = [_row(device, self._own_names[device.name]) for device in self._devices.list()]
         return sorted(rows, key=lambda row: row.created_at)
 
     async def tend(self) -> None:
@@ -175,6 +172,7 @@ class Enrolment:
                 continue
             with contextlib.suppress(DeviceBusy, UnknownDevice):
                 await self.revoke(device.name)
+                await record(self._store, "", "principals.expire", detail=device.name)
                 _log.info("enrolled principal %s removed after idle_ttl", device.name)
 
     # One after the other
@@ -187,10 +185,16 @@ class Enrolment:
                 raise CapacityReached
             now = int(self._clock())
             device = Device(device_name(public_key), public_key, now, now)
-            levels = _template(config)
-            await self._store.run(partial(_keep, device=device, code=code, levels=levels, now=now))
+            if code is not None and not await self._is_usable(code):
+                raise CodeSpent
+            async with self._own.made_for(device.name, config.provision) as own:
+                levels = _levels(config, own)
+                await self._store.run(
+                    partial(_keep, row=_row(device, own), code=code, levels=levels, now=now)
+                )
             for database, level in levels.items():
                 self._grants.set(database, device.name, level)
+            self._own_names[device.name] = own
             self._devices.add(device)
             return True
 
@@ -198,8 +202,11 @@ class Enrolment:
         async with self._turn:
             if self._devices.get(name) is None:
                 raise UnknownDevice
+            if self._config.provision.on_revoke == "drop":
+                await self._own.drop(self._own_names[name])
             await self._store.run(partial(remove_enrolled, name=name))
             self._devices.remove(name)
+            del self._own_names[name]
             self._grants.revoke_principal(name)
             await self._end(name)
 
@@ -221,11 +228,13 @@ class Enrolment:
         digest = digest_of(token)
         if token and is_configured(digest, config.tokens):
             return None
-        if config.codes.enabled and token.startswith(CODE_PREFIX):
-            now = int(self._clock())
-            if await self._store.run(partial(is_code_usable, digest=digest, now=now)):
-                return digest
+        is_code = config.codes.enabled and token.startswith(CODE_PREFIX)
+        if is_code and await self._is_usable(digest):
+            return digest
         raise TokenRefused
+
+    async def _is_usable(self, code: str) -> bool:
+        return await self._store.run(partial(is_code_usable, digest=code, now=int(self._clock())))
 
     async def _save_visits(self) -> None:
         seen = self._devices.take_visits()
@@ -244,7 +253,7 @@ class Enrolment:
 def _keep(
     connection: apsw.Connection,
     *,
-    device: Device,
+    row: EnrolledRow,
     code: str | None,
     levels: Mapping[str, Level],
     now: int,
@@ -252,15 +261,22 @@ def _keep(
     """Spend the code and keep the device. Raises: CodeSpent."""
     if code is not None and not spend_code(connection, code, now=now):
         raise CodeSpent
-    key = format_authorized_key(device.public_key)
-    row = EnrolledRow(device.name, key, device.created_at, device.last_seen)
     add_enrolled(connection, row, [(database, level.word) for database, level in levels.items()])
 
 
-def _template(config: EnrollConfig) -> dict[str, Level]:
-    """What every device is granted, the greater level where a database is named twice."""
+def _levels(config: EnrollConfig, own: str) -> dict[str, Level]:
+    """What a device is granted, the greater level where a database is named twice. own: its own
+    database, "" for none.
+    """
+    granted = [(grant.db, grant.level) for grant in config.grants]
+    if own:
+        granted.append((own, config.provision.level))
     levels: dict[str, Level] = {}
-    for grant in config.grants:
-        level = Level.named(grant.level)
-        levels[grant.db] = max(level, levels.get(grant.db, Level.NONE))
+    for database, word in granted:
+        levels[database] = max(Level.named(word), levels.get(database, Level.NONE))
     return levels
+
+
+def _row(device: Device, own: str) -> EnrolledRow:
+    key = format_authorized_key(device.public_key)
+    return EnrolledRow(device.name, key, device.created_at, device.last_seen, own)

@@ -17,18 +17,22 @@ __all__ = ["EnrolledRow", "add_enrolled", "list_enrolled", "note_seen", "remove_
 
 @dataclass(frozen=True, slots=True)
 class EnrolledRow:
-    """One device. key: its canonical line of authorized keys. Times are Unix seconds."""
+    """One device. key: its canonical line of authorized keys. Times are Unix seconds.
+
+    database: its own, "" for none.
+    """
 
     name: str
     key: str
     created_at: int
     last_seen: int
+    database: str = ""
 
 
 def list_enrolled(connection: apsw.Connection) -> list[EnrolledRow]:
     """Every device, oldest first."""
     rows = connection.execute(
-        "SELECT name, key, created_at, last_seen FROM enrolled ORDER BY created_at, rowid"
+        "SELECT name, key, created_at, last_seen, database FROM enrolled ORDER BY created_at, rowid"
     )
     return [EnrolledRow(*row) for row in rows]
 
@@ -42,8 +46,8 @@ def add_enrolled(
     Raises: apsw.ConstraintError when the name or the key is there already.
     """
     connection.execute(
-        "INSERT INTO enrolled (name, key, created_at, last_seen) VALUES (?, ?, ?, ?)",
-        (row.name, row.key, row.created_at, row.last_seen),
+        "INSERT INTO enrolled (name, key, created_at, last_seen, database) VALUES (?, ?, ?, ?, ?)",
+        (row.name, row.key, row.created_at, row.last_seen, row.database),
     )
     _revoke(connection, row.name)
     connection.executemany(
