@@ -53,7 +53,10 @@ _RULES = (
     "server.metrics",
     "server.routing",
 )
-_STORE = ("server.engine.*", "server.registry", "server.sessions", "server.metastore.*")
+_STORE = (
+    *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
+    "server.control",
+)
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
     *("endpoint", "errors", "types", "url"),
@@ -106,6 +109,11 @@ _TABLE: dict[str, Layer] = {
     ),
     "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
     "server.grants": _layer(),
+    "server.places": _layer(),
+    "server.control": _layer(
+        *("errors", "server.config.*", "server.engine.*", "server.registry"),
+        *("server.grants", "server.metastore.*", "server.places"),
+    ),
     "server.limits": _layer("errors", "server.config.*"),
     "server.metrics": _layer(),
     "server.policy": _layer("errors", "server.config.*", "server.grants"),

@@ -18,7 +18,18 @@ from typing import Final, TypeAlias
 
 from ..wire.health import encode_health
 from ..wire.messages import Response
-from .api import challenge, changeset, cursor, enroll, hrana, metrics, native, session, transfer
+from .api import (
+    admin,
+    challenge,
+    changeset,
+    cursor,
+    enroll,
+    hrana,
+    metrics,
+    native,
+    session,
+    transfer,
+)
 from .api.authentication import authenticate, renewal_headers
 from .api.exchange import (
     READ_ONLY,
@@ -36,8 +47,10 @@ from .api.exchange import (
 )
 from .auth import Authenticator, Devices, Signers
 from .config import Config
-from .engine import DatabaseUnavailable
+from .control import ControlPlane
+from .engine import CannotOpen, DatabaseUnavailable
 from .enrolment import Enrolment
+from .grants import RuntimeGrants
 from .limits import Limits
 from .policy import Level, Policy, principals_that_lost
 from .registry import Registry
@@ -62,9 +75,10 @@ _NO_CONTENT: Final = 204
 class Application:
     """The ASGI 3 application of the server, shared by its listeners.
 
-    registry, sessions: open ones, which the caller closes after the last listener. body_timeout_s:
-    how long a request's body may take. signers: of challenges and session tokens; new ones when
-    not given. devices, enrolment: who enrolled, and where; None: nobody can.
+    registry, sessions: open ones, which the caller closes after the last listener. control: of
+    `/_admin`, loaded; None turns it off. body_timeout_s: how long a request's body may take.
+    signers: of challenges and session tokens; new ones when not given. enrolment: open; None:
+    nobody can enrol.
     """
 
     def __init__(
@@ -73,9 +87,9 @@ class Application:
         *,
         registry: Registry,
         sessions: Sessions,
+        control: ControlPlane | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
         signers: Signers | None = None,
-        devices: Devices | None = None,
         enrolment: Enrolment | None = None,
     ) -> None:
         limits = Limits(
@@ -83,14 +97,15 @@ class Application:
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
         self._signers = signers or Signers.of(config.auth)
-        self._devices = devices if devices is not None else Devices()
-        self._settings = _settings(config, self._signers, self._devices)
+        self._grants = control.grants if control is not None else RuntimeGrants()
+        self._devices = enrolment.devices if enrolment is not None else Devices()
+        self._settings = self.prepare(config)
         self._services = Services(
             registry=registry,
             sessions=sessions,
             limits=limits,
             routing=config.routing,
-            has_control_plane=config.control_plane.enabled,
+            control=control,
             enrolment=enrolment,
             body_timeout_s=body_timeout_s,
         )
@@ -105,26 +120,36 @@ class Application:
             exchange = Exchange(scope, receive, listening, self._settings, self._services)
             try:
                 answer = _with_renewal(await _answer(exchange), exchange)
+                if isinstance(answer, Response):
+                    _run_all(exchange.when_answered)
                 await _send(answer, exchange.method, send)
             finally:
-                for finish in exchange.at_end:
-                    finish()
+                _run_all(exchange.when_answered)
+                _run_all(exchange.at_end)
 
         return application
 
     def prepare(self, config: Config) -> Settings:
         """What a reload would take over; reads the key roster. Raises: ConfigurationError."""
-        return _settings(config, self._signers, self._devices)
+        return Settings(
+            authenticator=Authenticator(config.auth, self._signers, self._devices),
+            policy=Policy(config, self._grants),
+            admins=frozenset(config.control_plane.admins),
+            max_request_bytes=config.limits.max_request_bytes,
+            max_export_bytes=config.limits.max_export_bytes,
+            max_restore_bytes=config.limits.max_restore_bytes,
+            statement_timeout_s=config.limits.statement_timeout_s,
+        )
 
     def reload(self, config: Config, prepared: Settings | None = None) -> frozenset[str]:
         """Take over principals, grants, limits and caps, for the next request on any connection.
 
         prepared: what `prepare` gave for this configuration, None: prepare it now.
-        The key roster is read again; session tokens keep their keys and lifetimes, and those of
-        principals that are gone are refused for good. Gives the names of the principals that are
-        gone or lost a grant ("" for anonymous callers); the caller ends their streams. Listeners,
-        databases and routing stay as they were. The statement timeout and the caps of results on
-        databases are the registry's (`Registry.replace_caps`).
+        The key roster is read again, and enrolment is taken over; session tokens keep their keys
+        and lifetimes, and those of principals that are gone are refused for good. Gives the names
+        of the principals that are gone or lost a grant ("" for anonymous callers); the caller ends
+        their streams. Listeners, databases and routing stay as they were. The statement timeout and
+        the caps of results on databases are the registry's (`Registry.replace_caps`).
         Raises: ConfigurationError when the roster cannot be read, and nothing was changed.
         """
         old, self._settings = self._settings, prepared or self.prepare(config)
@@ -133,20 +158,17 @@ class Application:
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
         gone = old.authenticator.names - self._settings.authenticator.names
+        if self._services.enrolment is not None:
+            gone |= self._services.enrolment.replace(config.auth.enroll)
         for name in gone:
             self._signers.tokens.revoke_all_of(name)
         others = {*old.authenticator.names, *(device.name for device in self._devices.list())}
         return principals_that_lost(old.policy, self._settings.policy, others) | gone
 
 
-def _settings(config: Config, signers: Signers, devices: Devices) -> Settings:
-    return Settings(
-        authenticator=Authenticator(config.auth, signers, devices),
-        policy=Policy(config),
-        max_request_bytes=config.limits.max_request_bytes,
-        max_export_bytes=config.limits.max_export_bytes,
-        statement_timeout_s=config.limits.statement_timeout_s,
-    )
+def _run_all(actions: list[Callable[[], None]]) -> None:
+    while actions:
+        actions.pop(0)()
 
 
 async def _answer(exchange: Exchange) -> Answer:
@@ -159,6 +181,9 @@ async def _answer(exchange: Exchange) -> Answer:
         raise LookupError("the last stage always answers")
     except Refusal as refusal:
         return refusal.response()
+    except CannotOpen as exc:
+        _log.error("database %s does not open: %s", exchange.database, exc)
+        return Refusal(500, "internal error").response()
     except DatabaseUnavailable as exc:
         _log.warning("database %s is not available: %s", exchange.database, exc)
         return unavailable("database temporarily unavailable").response()
@@ -237,9 +262,7 @@ async def _answer_server_paths(exchange: Exchange) -> Response | None:
     if path == "/_metrics":
         return metrics.report(exchange)
     if path == "/_admin" or path.startswith("/_admin/"):
-        if not exchange.services.has_control_plane:
-            raise Refusal(404, "control plane not enabled")
-        raise _not_served(path)
+        return await admin.answer(exchange)
     raise Refusal(404, "reserved path not available")
 
 

@@ -13,7 +13,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,8 +21,20 @@ import msgspec
 
 from ..errors import ConfigurationError
 from .app import Application
-from .config import Config, ConfigError, ListenerConfig, LoadedConfig, TLSProfile, load_config
+from .auth import Signers
+from .config import (
+    Config,
+    ConfigError,
+    ListenerConfig,
+    LoadedConfig,
+    MetaStoreConfig,
+    TLSProfile,
+    load_config,
+)
+from .control import ControlPlane
 from .engine import Caps, DatabaseUnavailable
+from .enrolment import Enrolment, OwnDatabases
+from .grants import RuntimeGrants
 from .listeners import (
     ClientAuth,
     Listener,
@@ -31,6 +43,8 @@ from .listeners import (
     server_context,
 )
 from .logs import LOGGER_NAME, configure_logging, escaped
+from .metastore import MetaStore
+from .places import Places
 from .registry import Registry
 from .reloading import Changes, compare, databases_added, opens_up
 from .sessions import Sessions
@@ -57,9 +71,15 @@ class Server:
     def __init__(self, config: Config) -> None:
         self._started_with = self._config = config
         self._registry = Registry(
-            config.databases, data_dir=config.server.data_dir, caps=_caps(config)
+            config.databases,
+            data_dir=config.server.data_dir,
+            caps=_caps(config),
+            idle_timeout_s=config.limits.idle_handle_timeout_s,
         )
+        self._store: MetaStore | None = None
+        self._control: ControlPlane | None = None
         self._sessions: Sessions | None = None
+        self._enrolment: Enrolment | None = None
         self._application: Application | None = None
         self._open: list[_Open] = []
         self._reloading = asyncio.Lock()
@@ -70,21 +90,63 @@ class Server:
         return tuple(entry.listener for entry in self._open)
 
     async def start(self) -> None:
-        """Open every database, then every listener in order; if one fails, close them all.
+        """Open the meta store, every database, then every listener in order; if one fails, close
+        them all.
 
         Raises: ConfigurationError, with the text to log.
         """
         try:
-            await self._registry.open()
+            self._control = control = await self._open_control()
+            created = control.created if control is not None else frozenset()
+            await self._registry.open(lazily=created)
             self._sessions = sessions = _sessions(self._config)
+            signers = Signers.of(self._config.auth)
+            if control is not None:
+                self._enrolment = await self._open_enrolment(control, signers)
             self._application = Application(
-                self._config, registry=self._registry, sessions=sessions
+                self._config,
+                registry=self._registry,
+                sessions=sessions,
+                control=control,
+                signers=signers,
+                enrolment=self._enrolment,
             )
             for listener in self._config.listeners:
                 await self._open_listener(listener, self._application)
         except BaseException:
             await self.stop(grace_s=0.0)
             raise
+
+    async def _open_control(self) -> ControlPlane | None:
+        """The control plane with what it kept; None when it is off."""
+        config = self._config
+        if not config.control_plane.enabled:
+            return None
+        kept = config.server.meta_store or MetaStoreConfig()
+        path = os.path.join(config.server.data_dir, kept.path)
+        self._store = store = MetaStore(path)
+        await store.open()
+        places = Places(config.server.data_dir, own=(path,))
+        control = ControlPlane(store, RuntimeGrants(), self._registry, places)
+        await control.load()
+        return control
+
+    async def _open_enrolment(self, control: ControlPlane, signers: Signers) -> Enrolment:
+        """Where devices enrol; whoever did before is known. It may be turned on by a reload."""
+        enrolment = Enrolment(
+            self._config.auth.enroll,
+            control,
+            OwnDatabases(control, self._registry),
+            tokens=signers.tokens,
+            end_streams=self._end_streams,
+        )
+        await enrolment.open()
+        return enrolment
+
+    async def _end_streams(self, principals: Collection[str]) -> None:
+        """Ends whatever these principals have open."""
+        if self._sessions is not None:
+            await self._sessions.end_of_principals(principals)
 
     async def _open_listener(self, config: ListenerConfig, application: Application) -> None:
         try:
@@ -122,7 +184,6 @@ class Server:
         """
         async with self._reloading:
             assert self._application is not None, "reload after start"  # noqa: S101
-            assert self._sessions is not None, "reload after start"  # noqa: S101
             if opens_up(self._config, config):
                 raise ConfigurationError(
                     "the new configuration has no principal and no grant, which would let "
@@ -138,7 +199,7 @@ class Server:
             self._registry.replace_caps(_caps(config))
             lost = self._application.reload(config, prepared)
             self._config = config
-            await self._sessions.end_of_principals(lost)
+            await self._end_streams(lost)
             return changes
 
     def _fresh_contexts(self) -> list[tuple[_Open, ssl.SSLContext]]:
@@ -169,14 +230,18 @@ class Server:
         return sum(await asyncio.gather(*(listener.drain(grace_s) for listener in listeners)))
 
     async def stop(self, grace_s: float = DRAIN_S) -> int:
-        """Drain, roll back the streams that are left, close the databases.
+        """Drain, roll back the streams that are left, close the databases and the meta store.
 
         Gives the number of requests that were cut off.
         """
         aborted = await self.drain(grace_s)
+        if self._enrolment is not None:
+            await self._enrolment.close()
         if self._sessions is not None:
             await self._sessions.close()
         await self._registry.close()
+        if self._store is not None:
+            await self._store.close()
         return aborted
 
 

@@ -22,6 +22,11 @@ _OPEN_ENROLL = _ENROLL % "enabled: true, policy: open, %s"
 _PROVISION = _OPEN_ENROLL % "provision: {%s}"
 _CORS = "cors: {enabled: true, %s}\n"
 
+_STORE_WITH_KEY = (
+    "auth: {principals: [{name: a}]}\ncontrol_plane: {enabled: true, admins: [a]}\n"
+    "secrets: [{name: env, type: env}]\nserver: {meta_store: {key: 'env:STORE'}}"
+)
+
 # (file, the beginning of the one problem, the key it is at)
 CASES = [
     # server
@@ -33,6 +38,11 @@ CASES = [
     (
         "server: {meta_store: {backend: file, key: plain}}",
         "config: meta_store key must be a reference",
+        "server.meta_store.key",
+    ),
+    (
+        _STORE_WITH_KEY,
+        "config: meta_store key asks for an encrypted store, which this server does not have",
         "server.meta_store.key",
     ),
     # databases

@@ -83,6 +83,16 @@ UNWISE = [
     ),
 ]
 
+_CONTROL = _CLOSED + "control_plane: {enabled: true, admins: [a]}\n"
+UNWISE += [
+    (_CONTROL, "server.meta_store is a plain SQLite file", "server.meta_store"),
+    (
+        _CONTROL + "server: {meta_store: {backend: vault}}",
+        "server.meta_store is a plain SQLite file",
+        "server.meta_store",
+    ),
+]
+
 UNSERVED = [
     (
         _LISTENER % "transport: h3, tls: p",
@@ -90,14 +100,8 @@ UNSERVED = [
         "listeners[0].transport",
     ),
     (_CLOSED + "tls: {p: {mode: qip}}", "tls mode qip: ", "tls.p.mode"),
-    (
-        _CLOSED + "control_plane: {enabled: true, admins: [a]}",
-        "the /_admin surface: ",
-        "control_plane.enabled",
-    ),
     (_CLOSED + "changefeed: {enabled: true}", "the change feed: ", "changefeed.enabled"),
     (_CLOSED + "cors: {enabled: true}", "CORS: ", "cors.enabled"),
-    (_CLOSED + "server: {meta_store: {backend: file}}", "the meta store: ", "server.meta_store"),
     (
         _CLOSED + "logging: {slow_threshold: 1s}",
         "the log of slow statements: ",
@@ -135,12 +139,9 @@ def test_what_is_not_served_gives_one_warning(
         ),
         (
             (_AUTH % ", enroll: {enabled: true, policy: open}")
-            + "control_plane: {enabled: true, admins: [a]}",
-            ["auth.enroll.grants is empty", "device enrolment: ", "the /_admin surface: "],
-        ),
-        (
-            _CLOSED + "server: {meta_store: {backend: vault}}",
-            ["server.meta_store has no key", "the meta store: "],
+            + "control_plane: {enabled: true, admins: [a]}\n"
+            + "server: {meta_store: {backend: file}}",
+            ["auth.enroll.grants is empty", "device enrolment: "],
         ),
     ],
 )
@@ -166,7 +167,8 @@ def test_what_is_served_gives_no_warning(load_yaml: LoadYAML) -> None:
 routing: { by_host: true, host_suffix: q.local }
 limits: { max_concurrent_per_db: 1, rate: { per_principal_rps: 5 } }
 logging: { format: json }
-server: { data_dir: d }
+server: { data_dir: d, meta_store: { backend: file } }
+control_plane: { enabled: true, admins: [a] }
 listeners:
   - { name: a, transport: h2, address: ":1", tls: p, auth: [mtls, keyring, session, bearer] }
   - { name: b, transport: unix, address: s, auth: [peercred, bearer] }

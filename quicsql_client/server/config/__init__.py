@@ -49,6 +49,7 @@ from .model import (
     VaultConfig,
 )
 from .problems import ConfigError
+from .rules_databases import database_faults
 from .vocabulary import is_valid_database_name
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "SessionConfig",
     "TLSProfile",
     "VaultConfig",
+    "database_faults",
     "is_valid_database_name",
     "load_config",
     "resolve",

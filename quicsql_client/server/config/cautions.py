@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 from . import vocabulary
-from .model import Config, MethodConfig
+from .model import Config, MetaStoreConfig, MethodConfig
 from .problems import Path, quote
 
 __all__ = ["find_warnings"]
@@ -58,9 +58,12 @@ def _attach(config: Config) -> _Found:
 
 
 def _meta_store_key(config: Config) -> _Found:
-    store = config.server.meta_store
-    if store is not None and store.backend == "vault" and not store.key:
-        text = "config: server.meta_store has no key: a vault without a key is plaintext"
+    store = config.server.meta_store or MetaStoreConfig()
+    if config.control_plane.enabled and store.backend == "vault":
+        text = (
+            "config: server.meta_store is a plain SQLite file: this server has no vaults, and a "
+            "vault without a key is plaintext (backend: file says the same without this warning)"
+        )
         yield text, ("server", "meta_store")
 
 

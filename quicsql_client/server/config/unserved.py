@@ -71,20 +71,12 @@ NOT_SERVED: Final = (
         "ATTACH: it stays refused",
     ),
     Unserved(
-        _when(lambda config: config.control_plane.enabled, "control_plane", "enabled"),
-        "the /_admin surface: nothing can be administered there",
-    ),
-    Unserved(
         _when(lambda config: config.changefeed.enabled, "changefeed", "enabled"),
         "the change feed: nothing is recorded and nobody can subscribe",
     ),
     Unserved(
         _when(lambda config: config.cors.enabled, "cors", "enabled"),
         "CORS: browsers of other origins get no permission",
-    ),
-    Unserved(
-        _when(lambda config: config.server.meta_store is not None, "server", "meta_store"),
-        "the meta store: nothing is kept in it",
     ),
     Unserved(
         _when(lambda config: config.logging.slow_threshold_s > 0, "logging", "slow_threshold"),

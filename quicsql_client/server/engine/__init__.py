@@ -6,7 +6,9 @@ It knows nothing of HTTP, principals or configuration files. apsw is the only SQ
 from .access import (
     Access,
     BatchFailure,
+    CannotOpen,
     Caps,
+    DatabaseBusy,
     DatabaseUnavailable,
     EngineError,
     MaskedFailure,
@@ -20,7 +22,9 @@ from .access import (
 __all__ = [
     "Access",
     "BatchFailure",
+    "CannotOpen",
     "Caps",
+    "DatabaseBusy",
     "DatabaseUnavailable",
     "EngineError",
     "MaskedFailure",

@@ -70,10 +70,10 @@ class DatabaseSettings(Protocol):
 class Opener:
     """Opens connections of one database, each with the same pragmas and settings.
 
-    busy_timeout_s: how long a connection waits for a lock. fixed_pragmas: those that bound the
-    database's size, if its settings do: no statement may set them. A memory database lives in a
-    named memory file of this process, held by a keeper connection until `close`: connections come
-    and go, rows stay.
+    busy_timeout_s: how long a connection waits for a lock. file: its path, None: in memory.
+    fixed_pragmas: those that bound the database's size, if its settings do: no statement may set
+    them. A memory database lives in a named memory file of this process, held by a keeper
+    connection until `close`: connections come and go, rows stay.
     """
 
     def __init__(self, database: DatabaseSettings, data_dir: str) -> None:
@@ -85,11 +85,13 @@ class Opener:
         )
         self._pragmas.pop("busy_timeout", None)
         self.fixed_pragmas = _SIZE_PRAGMAS if "max_page_count" in self._pragmas else frozenset()
+        self.file: str | None = None
         if self.is_memory:
             self._name = f"file:/quicsql-{secrets.token_hex(16)}?vfs=memdb"
             self._flags = _MEMORY_FLAGS
         else:
             self._name = os.path.join(data_dir, database.path)
+            self.file = self._name
             self._flags = _FILE_FLAGS[database.mode or "rwc"]
         self._lock = threading.Lock()
         self._keeper: apsw.Connection | None = None

@@ -13,13 +13,13 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import apsw
 
-from ..auth import Device, Devices, device_name
+from ..auth import Device, Devices, SessionTokens, device_name
 from ..auth.authorized_keys import format_authorized_key, parse_authorized_key
 from ..config import EnrollConfig
 from ..control import ControlPlane
@@ -53,14 +53,15 @@ TEND_INTERVAL_S: Final = 15.0
 """How often visits are written down, and idle devices looked for."""
 
 T = TypeVar("T")
-Ending = Callable[[str], Awaitable[None]]
+EndStreams = Callable[[Collection[str]], Awaitable[None]]
 
 
 class Enrolment:
     """The desk where devices enrol, for as long as the server runs.
 
-    control: keeps what must outlive a restart. devices: who is known now. end: ends what a
-    principal has open. clock: seconds since 1970. `open` comes first, `close` last.
+    control: keeps what must outlive a restart. tokens: session tokens, of devices among others.
+    end_streams: ends what principals have open. clock: seconds since 1970. devices: who is in.
+    `open` comes first, `close` last.
     """
 
     def __init__(
@@ -69,19 +70,20 @@ class Enrolment:
         control: ControlPlane,
         own: OwnDatabases,
         *,
-        devices: Devices,
-        end: Ending,
+        tokens: SessionTokens,
+        end_streams: EndStreams,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.addresses = AddressRate(config.rate_per_ip)
+        self.devices = Devices(clock)
+        self.devices.is_enabled = config.enabled
         self._config = config
         self._store = control.store
         self._grants = control.grants
         self._own = own
         self._own_names: dict[str, str] = {}
-        self._devices = devices
-        self._devices.is_enabled = config.enabled
-        self._end = end
+        self._tokens = tokens
+        self._end_streams = end_streams
         self._clock = clock
         self._turn = asyncio.Lock()
         self._at_work: set[asyncio.Task[Any]] = set()
@@ -96,7 +98,7 @@ class Enrolment:
         """Let in whoever enrolled before this start. Raises: apsw.Error."""
         for row in await self._store.run(list_enrolled):
             key = parse_authorized_key(row.key).public_key
-            self._devices.add(Device(row.name, key, row.created_at, row.last_seen))
+            self.devices.add(Device(row.name, key, row.created_at, row.last_seen))
             self._own_names[row.name] = row.database
         self._tending = asyncio.get_running_loop().create_task(self._tend_forever())
 
@@ -107,10 +109,10 @@ class Enrolment:
         """
         was_enabled, self._config = self._config.enabled, config
         self.addresses.replace(config.rate_per_ip)
-        self._devices.is_enabled = config.enabled
+        self.devices.is_enabled = config.enabled
         if config.enabled or not was_enabled:
             return frozenset()
-        return frozenset(device.name for device in self._devices.list())
+        return frozenset(device.name for device in self.devices.list())
 
     async def close(self) -> None:
         """Finish what was begun, and write the last visits down."""
@@ -158,7 +160,7 @@ class Enrolment:
 
     def enrolled(self) -> list[EnrolledRow]:
         """Every device, oldest first."""
-        rows = [_row(device, self._own_names[device.name]) for device in self._devices.list()]
+        rows = [_row(device, self._own_names[device.name]) for device in self.devices.list()]
         return sorted(rows, key=lambda row: row.created_at)
 
     async def tend(self) -> None:
@@ -167,7 +169,7 @@ class Enrolment:
         idle_ttl_s = self._config.idle_ttl_s
         if idle_ttl_s <= 0 or not self.is_enabled:
             return
-        for device in self._devices.list():
+        for device in self.devices.list():
             if self._clock() - device.last_seen <= idle_ttl_s:
                 continue
             with contextlib.suppress(DeviceBusy, UnknownDevice):
@@ -181,7 +183,7 @@ class Enrolment:
         async with self._turn:
             if self._is_enrolled(public_key):
                 return False
-            if len(self._devices) >= config.max_principals:
+            if len(self.devices) >= config.max_principals:
                 raise CapacityReached
             now = int(self._clock())
             device = Device(device_name(public_key), public_key, now, now)
@@ -195,20 +197,21 @@ class Enrolment:
             for database, level in levels.items():
                 self._grants.set(database, device.name, level)
             self._own_names[device.name] = own
-            self._devices.add(device)
+            self.devices.add(device)
             return True
 
     async def _send_away(self, name: str) -> None:
         async with self._turn:
-            if self._devices.get(name) is None:
+            if self.devices.get(name) is None:
                 raise UnknownDevice
             if self._config.provision.on_revoke == "drop":
                 await self._own.drop(self._own_names[name])
             await self._store.run(partial(remove_enrolled, name=name))
-            self._devices.remove(name)
+            self.devices.remove(name)
             del self._own_names[name]
             self._grants.revoke_principal(name)
-            await self._end(name)
+            self._tokens.revoke_all_of(name)
+            await self._end_streams((name,))
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """What work gives; it is done to its end even when nobody waits for it any more."""
@@ -218,7 +221,7 @@ class Enrolment:
         return await asyncio.shield(task)
 
     def _is_enrolled(self, public_key: bytes) -> bool:
-        return self._devices.get(device_name(public_key)) is not None
+        return self.devices.get(device_name(public_key)) is not None
 
     async def _code_of(self, token: str, config: EnrollConfig) -> str | None:
         """The digest of the code that the token is; None for a token of the configuration.
@@ -237,7 +240,7 @@ class Enrolment:
         return await self._store.run(partial(is_code_usable, digest=code, now=int(self._clock())))
 
     async def _save_visits(self) -> None:
-        seen = self._devices.take_visits()
+        seen = self.devices.take_visits()
         if seen:
             await self._store.run(partial(note_seen, seen=seen))
 

@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from quicsql_client.server.auth import Devices, device_name
+from quicsql_client.server.auth import SessionTokens, device_name
 from quicsql_client.server.config import EnrollCodesConfig, EnrollConfig, EnrollGrantConfig
+from quicsql_client.server.control import ControlPlane
+from quicsql_client.server.engine import Caps
 from quicsql_client.server.enrolment import (
     CapacityReached,
     CodesDisabled,
     CodeSpent,
     Enrolment,
+    OwnDatabases,
     TokenRefused,
     UnknownDevice,
 )
 from quicsql_client.server.enrolment.tokens import digest_of
 from quicsql_client.server.grants import Level, RuntimeGrants
 from quicsql_client.server.metastore import MetaStore
+from quicsql_client.server.places import Places
+from quicsql_client.server.registry import Registry
 from tests.fix_enrolment import DeviceKey
 
 OPEN = EnrollConfig(
@@ -46,38 +52,41 @@ class Clock:
 class Office:
     """A desk with what it changes. ended: whose things were ended."""
 
-    def __init__(self, store: MetaStore, config: EnrollConfig) -> None:
+    def __init__(self, store: MetaStore, folder: str, config: EnrollConfig) -> None:
         self.clock = Clock()
-        self.devices, self.grants = Devices(self.clock), RuntimeGrants()
         self.ended: list[str] = []
-        self.store = store
+        self.store, self.grants = store, RuntimeGrants()
+        registry = Registry([], data_dir=folder, caps=Caps())
+        control = ControlPlane(store, self.grants, registry, Places(folder))
         self.desk = Enrolment(
             config,
-            store,
-            devices=self.devices,
-            grants=self.grants,
-            end=self._end,
+            control,
+            OwnDatabases(control, registry),
+            tokens=SessionTokens(idle_ttl_s=60.0, max_ttl_s=0.0),
+            end_streams=self._end,
             clock=self.clock,
         )
+        self.devices = self.desk.devices
 
-    async def _end(self, name: str) -> None:
-        assert name not in self.devices, "what is ended cannot begin again"
-        assert self.grants.of("app").get(name) is None
-        self.ended.append(name)
+    async def _end(self, names: Collection[str]) -> None:
+        for name in names:
+            assert name not in self.devices, "what is ended cannot begin again"
+            assert self.grants.of("app").get(name) is None
+            self.ended.append(name)
 
 
 OpenOffice = Callable[[EnrollConfig], Awaitable[Office]]
 
 
 @pytest.fixture
-async def open_office(meta_store: MetaStore) -> AsyncIterator[OpenOffice]:
+async def open_office(meta_store: MetaStore, tmp_path: Path) -> AsyncIterator[OpenOffice]:
     """Opens a desk on the one meta store; any that was open is closed."""
     opened: list[Office] = []
 
     async def open_one(config: EnrollConfig) -> Office:
         while opened:
             await opened.pop().desk.close()
-        opened.append(Office(meta_store, config))
+        opened.append(Office(meta_store, str(tmp_path), config))
         await opened[0].desk.open()
         return opened[0]
 
