@@ -55,7 +55,7 @@ _RULES = (
 )
 _STORE = (
     *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
-    "server.control",
+    *("server.control", "server.drafts"),
 )
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
@@ -110,6 +110,7 @@ _TABLE: dict[str, Layer] = {
     "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
     "server.grants": _layer(),
     "server.places": _layer(),
+    "server.drafts": _layer(),
     "server.control": _layer(
         *("errors", "server.config.*", "server.engine.*", "server.registry"),
         *("server.grants", "server.metastore.*", "server.places"),

@@ -142,7 +142,8 @@ class Application:
         )
 
     def reload(self, config: Config, prepared: Settings | None = None) -> frozenset[str]:
-        """Take over principals, grants, limits and caps, for the next request on any connection.
+        """Take over principals, server-admins, grants, limits and caps, for the next request on any
+        connection.
 
         prepared: what `prepare` gave for this configuration, None: prepare it now.
         The key roster is read again, and enrolment is taken over; session tokens keep their keys

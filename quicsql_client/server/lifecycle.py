@@ -13,7 +13,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,7 @@ from .auth import Signers
 from .config import (
     Config,
     ConfigError,
+    DatabaseConfig,
     ListenerConfig,
     LoadedConfig,
     MetaStoreConfig,
@@ -32,6 +33,7 @@ from .config import (
     load_config,
 )
 from .control import ControlPlane
+from .drafts import sweep
 from .engine import Caps, DatabaseUnavailable
 from .enrolment import Enrolment, OwnDatabases
 from .grants import RuntimeGrants
@@ -129,6 +131,8 @@ class Server:
         places = Places(config.server.data_dir, own=(path,))
         control = ControlPlane(store, RuntimeGrants(), self._registry, places)
         await control.load()
+        files = [database.file for database in self._registry.list() if database.file]
+        sweep({config.server.data_dir or ".", *map(os.path.dirname, map(os.path.realpath, files))})
         return control
 
     async def _open_enrolment(self, control: ControlPlane, signers: Signers) -> Enrolment:
@@ -175,8 +179,8 @@ class Server:
         self._open.append(_Open(listener, make_context))
 
     async def reload(self, config: Config) -> Changes:
-        """Take over principals, grants, limits, added databases and the contents of TLS files; say
-        what changed and what could not.
+        """Take over principals, server-admins, grants, limits, added databases and the contents of
+        TLS files; say what changed and what could not.
 
         In force for the next request on every connection; connections stay. Streams of principals
         that are gone or lost a grant are rolled back. Raises: ConfigurationError, and nothing was
@@ -209,6 +213,7 @@ class Server:
     async def _add_databases(self, config: Config) -> None:
         """Open the databases that are not served yet: all of them, or none."""
         added = databases_added(self._started_with, config)
+        self._refuse_created(added)
         opened: list[str] = []
         try:
             for database in added:
@@ -220,6 +225,15 @@ class Server:
             raise ConfigurationError(f'open database "{database.name}": {error}') from error
         databases = (*self._started_with.databases, *added)
         self._started_with = msgspec.structs.replace(self._started_with, databases=databases)
+
+    def _refuse_created(self, added: Sequence[DatabaseConfig]) -> None:
+        created = self._control.created if self._control is not None else frozenset()
+        for database in added:
+            if database.name in created:
+                raise ConfigurationError(
+                    f'open database "{database.name}": one of this name was created at run time: '
+                    "detach it first, or choose another name"
+                )
 
     async def drain(self, grace_s: float = DRAIN_S) -> int:
         """Stop accepting and wait at most grace_s for what is in flight.

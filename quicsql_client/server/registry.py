@@ -128,6 +128,8 @@ class Registry:
         database = self._make(settings)
         try:
             await database.warm()
+            if settings.name in self._databases:  # somebody was quicker
+                raise ValueError(f"database {settings.name!r} is already served")
         except BaseException:
             await database.close()
             raise

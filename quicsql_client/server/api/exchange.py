@@ -164,6 +164,14 @@ class Exchange:
         return next(hosts, b"").decode("latin-1")
 
     @property
+    def closing(self) -> Headers:
+        """The header fields of an answer after which the connection is of no use: the rest of the
+        body may never come.
+        """
+        is_http1 = str(self.scope["http_version"]).startswith("1")
+        return (("connection", "close"),) if is_http1 else ()
+
+    @property
     def access(self) -> Access:
         """What the principal's level allows its statements to do."""
         return Access.READ_WRITE if self.level >= Level.READ_WRITE else Access.READ_ONLY
@@ -202,10 +210,21 @@ class Exchange:
             async with asyncio.timeout(self.services.body_timeout_s):
                 return await self._read_capped(cap)
         except (TimeoutError, ClientGone):
-            closing: Headers = ()
-            if str(self.scope["http_version"]).startswith("1"):
-                closing = (("connection", "close"),)
-            raise Refusal(400, "read body", closing) from None
+            raise Refusal(400, "read body", self.closing) from None
+
+    async def body_chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body, piece by piece as it comes, for a reader with a cap of its own.
+
+        Raises: TimeoutError when no piece comes for the body's time, ClientGone.
+        """
+        has_more = True
+        while has_more:
+            async with asyncio.timeout(self.services.body_timeout_s):
+                message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            has_more = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def _read_capped(self, max_bytes: int) -> bytes:
         chunks: list[bytes] = []

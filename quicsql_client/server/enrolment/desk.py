@@ -95,9 +95,16 @@ class Enrolment:
         return self._config.enabled
 
     async def open(self) -> None:
-        """Let in whoever enrolled before this start. Raises: apsw.Error."""
+        """Let in whoever enrolled before this start; a row that cannot be read is skipped and said.
+
+        Raises: StoreError.
+        """
         for row in await self._store.run(list_enrolled):
-            key = parse_authorized_key(row.key).public_key
+            try:
+                key = parse_authorized_key(row.key).public_key
+            except ValueError as error:
+                _log.warning("enrolled principal %s is not let in: %s", row.name, error)
+                continue
             self.devices.add(Device(row.name, key, row.created_at, row.last_seen))
             self._own_names[row.name] = row.database
         self._tending = asyncio.get_running_loop().create_task(self._tend_forever())

@@ -125,8 +125,8 @@ def test_enrolment_is_taken_over_without_its_secrets_being_said() -> None:
     )
     assert changes.needs_restart == ()
     without = compare(OLD, new, started_with=OLD)  # nothing keeps what would be enrolled
-    assert without.applied == ()
-    assert without.needs_restart == ("control_plane",)
+    assert without.applied == ("server-admin ann added",)
+    assert without.needs_restart == ("control_plane.enabled",)
 
 
 def test_databases_are_added_without_a_restart() -> None:

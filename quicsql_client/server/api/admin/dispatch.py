@@ -13,9 +13,12 @@ from typing import Final, TypeAlias
 
 from ....wire.messages import Response
 from ..exchange import Exchange, Refusal
-from .databases import list_databases
+from .databases import create, detach, list_databases
 from .errand import NOT_SERVER_ADMIN, Errand
+from .maintenance import maintain
 from .principals import NOT_ADMIN, delete_principal, list_principals, mint_code
+from .restore import restore
+from .sessions import info, kill, list_sessions
 
 __all__ = ["ENDPOINTS", "Endpoint", "answer"]
 
@@ -41,6 +44,13 @@ class Endpoint:
 ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/databases": Endpoint("GET", list_databases, denial=None),
     "/stats": Endpoint("GET", list_databases, denial=None),
+    "/info": Endpoint("GET", info),
+    "/sessions": Endpoint("GET", list_sessions, denial=None),
+    "/kill": Endpoint("POST", kill, action="kill"),
+    "/create": Endpoint("POST", create, action="create"),
+    "/detach": Endpoint("POST", detach, action="detach"),
+    "/maintenance": Endpoint("POST", maintain, denial=None, action="maintenance"),
+    "/restore": Endpoint("POST", restore, denial=None, action="restore"),
     "/principals": Endpoint("GET", list_principals, NOT_ADMIN),
     "/principals/delete": Endpoint("POST", delete_principal, NOT_ADMIN, action="principals.delete"),
     "/enroll/codes": Endpoint("POST", mint_code, NOT_ADMIN, action="enroll.codes"),

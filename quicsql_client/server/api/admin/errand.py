@@ -6,6 +6,7 @@ Source: protocol/operations.md, Admin and Audit.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,11 +19,14 @@ from ...grants import Level
 from ...metastore import audit
 from ..exchange import Exchange, Refusal, json_response
 
-__all__ = ["NOT_SERVER_ADMIN", "Errand", "answer_with", "invalid_body", "members"]
+__all__ = ["BUSY", "NOT_SERVER_ADMIN", "Errand", "answer_with", "invalid_body"]
+
+_log = logging.getLogger("quicsql.server")
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 
 NOT_SERVER_ADMIN: Final = "server-admin capability required"
+BUSY: Final = "database busy (has active users); retry when idle"
 _FORBIDDEN: Final = 403
 
 
@@ -57,9 +61,13 @@ class Errand:
         except Refusal as refusal:
             raise Refusal(400, invalid_body().message, refusal.headers) from None
         try:
-            return members(read_leading(body), kinds)
+            return fields(read_leading(body), "body", kinds, closed=True)
         except RemoteProtocolError:
             raise invalid_body() from None
+
+    def log(self, text: str, *values: object) -> None:
+        """Warns in the log of what the caller must not read."""
+        _log.warning(f"/_admin: {text}", *values)
 
     async def record(self, refusal: Refusal | None = None) -> None:
         """Writes the audit's row: done, or why it was not."""
@@ -71,14 +79,6 @@ class Errand:
             detail = refusal.message
         name = self.exchange.principal.name
         await audit.record(self.control.store, name, action, self.database, detail)
-
-
-def members(value: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """The members of an object by the names in kinds, none of another name; null counts as absent.
-
-    Raises: RemoteProtocolError.
-    """
-    return fields(value, "body", kinds, closed=True)
 
 
 def invalid_body() -> Refusal:
