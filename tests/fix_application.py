@@ -59,11 +59,12 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         leaf: Leaf | None = None,
+        peer: str | None = None,
         gone: asyncio.Event | None = None,
         on_sent: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
     ) -> Answer:
-        """One request, path with its query. body: whole, or in pieces. gone: when set, the client
-        has left. on_sent: awaited with each message of the answer.
+        """One request, path with its query. body: whole, or in pieces. peer: the client's address.
+        gone: when set, the client has left. on_sent: awaited with each message of the answer.
         """
         path, _, query = path.partition("?")
         chunks = [body] if isinstance(body, bytes) else list(body)
@@ -78,6 +79,7 @@ class Client:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "headers": [(n.lower().encode(), v.encode()) for n, v in sent.items()],
+            "client": None if peer is None else (peer, 50_000),
             "extensions": extensions,
         }
 

@@ -141,7 +141,7 @@ def test_what_is_not_served_gives_one_warning(
             (_AUTH % ", enroll: {enabled: true, policy: open}")
             + "control_plane: {enabled: true, admins: [a]}\n"
             + "server: {meta_store: {backend: file}}",
-            ["auth.enroll.grants is empty", "device enrolment: "],
+            ["auth.enroll.grants is empty"],
         ),
     ],
 )
@@ -155,7 +155,7 @@ def test_settings_that_give_several_warnings(
 
 
 def test_each_row_of_what_is_not_served_has_a_case() -> None:
-    with_others = ["ATTACH", "enrolment"]
+    with_others = ["ATTACH"]
     assert len(UNSERVED) + len(with_others) == len(NOT_SERVED)
 
 
@@ -193,3 +193,12 @@ def test_key_files_are_for_their_owner(
     text = _CLOSED + f"tls: {{p: {{mode: files, cert: c.crt, key: {key}}}}}"
     found = load_yaml(text).warnings
     assert [str(key) in warning for warning in found] == ([True] if is_warned else [])
+
+
+def test_devices_with_databases_of_their_own_may_do_something(load_yaml: LoadYAML) -> None:
+    text = (
+        _AUTH % ", enroll: {enabled: true, policy: open, provision: {enabled: true, backend: file}}"
+    )
+    control = "control_plane: {enabled: true, admins: [a]}\n"
+    server = "server: {data_dir: d, meta_store: {backend: file}}"
+    assert load_yaml(text + control + server).warnings == ()

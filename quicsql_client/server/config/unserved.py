@@ -61,10 +61,6 @@ NOT_SERVED: Final = (
         "tls mode qip: the server does not start with a listener that uses this profile",
     ),
     Unserved(
-        _when(lambda config: config.auth.enroll.enabled, "auth", "enroll", "enabled"),
-        "device enrolment: nobody can enrol",
-    ),
-    Unserved(
         _when(
             lambda config: config.auth.sql_policy.allow_attach, "auth", "sql_policy", "allow_attach"
         ),

@@ -24,7 +24,7 @@ from ..auth.authorized_keys import format_authorized_key, parse_authorized_key
 from ..config import EnrollConfig
 from ..control import ControlPlane
 from ..grants import Level
-from ..metastore.audit import record
+from ..metastore.audit import DENIED, FAILED, record
 from ..metastore.codes import add_code, is_code_usable, spend_code
 from ..metastore.enrolled import (
     EnrolledRow,
@@ -39,6 +39,8 @@ from .failures import (
     CodesDisabled,
     CodeSpent,
     DeviceBusy,
+    EnrolmentError,
+    ProvisionFailed,
     TokenRefused,
     UnknownDevice,
 )
@@ -142,9 +144,7 @@ class Enrolment:
         """
         if self._is_enrolled(public_key):
             return False
-        config = self._config
-        code = None if config.policy == "open" else await self._code_of(token, config)
-        return await self._finish(self._let_in(public_key, code, config))
+        return await self._finish(self._attend(public_key, token, self._config))
 
     async def revoke(self, name: str) -> None:
         """Send a device away: its key, grants, tokens, streams and feeds end now.
@@ -183,6 +183,20 @@ class Enrolment:
                 await self.revoke(device.name)
                 await record(self._store, "", "principals.expire", detail=device.name)
                 _log.info("enrolled principal %s removed after idle_ttl", device.name)
+
+    async def _attend(self, public_key: bytes, token: str, config: EnrollConfig) -> bool:
+        """What becomes of one attempt; the audit hears of it, unless nothing was to be done."""
+        name = device_name(public_key)
+        try:
+            code = None if config.policy == "open" else await self._code_of(token, config)
+            is_new = await self._let_in(public_key, code, config)
+        except EnrolmentError as error:
+            ending = FAILED if isinstance(error, ProvisionFailed) else DENIED
+            await record(self._store, name, f"enroll{ending}", detail=type(error).__name__)
+            raise
+        if is_new:
+            await record(self._store, name, "enroll", self._own_names.get(name, ""))
+        return is_new
 
     # One after the other
 
