@@ -109,6 +109,13 @@ class Application:
             enrolment=enrolment,
             body_timeout_s=body_timeout_s,
         )
+        if enrolment is not None:
+            enrolment.departures.append(self._forget)
+
+    def _forget(self, principal: str, database: str) -> None:
+        """Keep nothing of a principal, nor of a database, that went for good."""
+        self._services.limits.forget(principal)
+        self._services.metrics.forget(database)
 
     def on(self, methods: Collection[str], name: str = "") -> ASGIApplication:
         """The ASGI callable of a listener that accepts these authentication methods."""

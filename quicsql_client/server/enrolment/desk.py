@@ -63,7 +63,8 @@ class Enrolment:
 
     control: keeps what must outlive a restart. tokens: session tokens, of devices among others.
     end_streams: ends what principals have open. clock: seconds since 1970. devices: who is in.
-    `open` comes first, `close` last.
+    departures: called with each device that was sent away and the database that was dropped with
+    it, "" for none. `open` comes first, `close` last.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Enrolment:
         self.addresses = AddressRate(config.rate_per_ip)
         self.devices = Devices(clock)
         self.devices.is_enabled = config.enabled
+        self.departures: list[Callable[[str, str], None]] = []
         self._config = config
         self._store = control.store
         self._grants = control.grants
@@ -225,14 +227,16 @@ class Enrolment:
         async with self._turn:
             if self.devices.get(name) is None:
                 raise UnknownDevice
-            if self._config.provision.on_revoke == "drop":
-                await self._own.drop(self._own_names[name])
+            own = self._own_names[name]
+            is_dropped = self._config.provision.on_revoke == "drop" and await self._own.drop(own)
             await self._store.run(partial(remove_enrolled, name=name))
             self.devices.remove(name)
             del self._own_names[name]
             self._grants.revoke_principal(name)
             self._tokens.revoke_all_of(name)
             await self._end_streams((name,))
+            for forget in self.departures:
+                forget(name, own if is_dropped else "")
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """What work gives; it is done to its end even when nobody waits for it any more."""

@@ -58,13 +58,13 @@ class OwnDatabases:
                 await self.drop(settings.name, keep_file=had_file)
             raise
 
-    async def drop(self, name: str, *, keep_file: bool = False) -> None:
-        """Stop serving a database, and delete it; one that is gone is no fault.
+    async def drop(self, name: str, *, keep_file: bool = False) -> bool:
+        """Stop serving a database, and delete it; False when it was gone before.
 
         Raises: DeviceBusy while somebody uses it, and nothing is done.
         """
         if name not in self._control.created:
-            return
+            return False
         file = self._registry.get(name).file
         try:
             await self._control.detach(name)
@@ -72,6 +72,7 @@ class OwnDatabases:
             raise DeviceBusy from None
         if file is not None and not keep_file and not self._is_shared(file):
             await asyncio.to_thread(_delete, file)
+        return True
 
     async def _make(self, settings: DatabaseConfig) -> None:
         try:

@@ -11,7 +11,13 @@ from typing import Any
 import apsw
 import pytest
 
-from quicsql_client.server.config import Config, EnrollConfig, ProvisionConfig
+from quicsql_client.server.config import (
+    Config,
+    EnrollConfig,
+    LimitsConfig,
+    ProvisionConfig,
+    RateConfig,
+)
 from tests.fix_application import Running, Start
 from tests.fix_enrolment import (
     OPEN,
@@ -148,6 +154,22 @@ async def test_what_is_dropped_is_gone_with_its_files(start: Start, tmp_path: Pa
         assert own(device) not in {entry["name"] for entry in listed}
         await device.enrol()
         assert said(await device.query("SELECT * FROM t", own(device)))[1] == "no such table: t"
+
+
+async def test_nothing_is_counted_any_more_for_what_is_gone(start: Start) -> None:
+    limits = LimitsConfig(rate=RateConfig(per_principal_rps=0.001))
+    async with start(config(provision(), limits=limits)) as running:
+        device, scraper = Device(running), running.client("root-token")
+        await device.enrol()
+        assert (await device.query(db=own(device))).status == 200
+        assert (await device.query(db=own(device))).status == 429
+        assert own(device).encode() in (await scraper.send("GET", "/_metrics")).body
+        await Admin(running).delete(device.name)
+        assert own(device).encode() not in (await scraper.send("GET", "/_metrics")).body
+        await device.enrol()
+        assert (
+            await device.query(db=own(device))
+        ).status == 200  # as a new one, with a full bucket
 
 
 async def test_what_is_kept_is_the_devices_again_when_it_comes_back(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import re
 import signal
 import stat
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from quicsql_client.server.auth import device_name
 from tests.fix_enrolment import DeviceKey
@@ -22,6 +27,7 @@ from tests.fix_server_process import WAIT_S, Serve, ServerProcess, write_config
 ENROLL = "/_auth/enroll"
 ROOT = {"authorization": "Bearer root-token"}
 CALLERS = 8
+DOCUMENT = Path(__file__).parents[3] / "docs" / "server.md"
 
 
 def digest(text: str) -> str:
@@ -210,6 +216,39 @@ def test_peers_of_a_unix_socket_share_a_bucket_of_their_own(
     outcomes = [device.enrol().status_code for device in (first, second, first, second)]
     assert outcomes == [200, 200, 200, 429]
     assert new_device(process).enrol().status_code == 200
+
+
+def block(language: str) -> str:
+    """The first block of a language in the document's chapter about enrolment."""
+    chapter = DOCUMENT.read_text(encoding="utf-8").partition("## Device enrolment")[2]
+    found = re.search(rf"^```{language}\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_document_shows_how_with_openssl_and_curl(
+    serve: Serve, config: dict[str, Any], tmp_path: Path
+) -> None:
+    shown = yaml.safe_load(block("yaml"))
+    enroll = {**shown["auth"]["enroll"], "tokens": [digest("right")]}
+    config = {**config, "control_plane": shown["control_plane"]}
+    config["auth"] = {**config["auth"], "enroll": enroll}
+    process = started(serve, config)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SERVER": f"http://127.0.0.1:{process.ports['h1']}",
+        "ADMIN_TOKEN": "root-token",
+    }
+    ran = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", block("sh")],
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        timeout=WAIT_S,
+    )
+    assert json.loads(ran.stdout)["created"] is True, ran
+    assert [one["name"] for one in principals(process)] == [json.loads(ran.stdout)["principal"]]
 
 
 def test_what_it_makes_is_its_owners_alone(
