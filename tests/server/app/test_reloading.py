@@ -69,8 +69,12 @@ def test_limits_of_requests_are_taken_over_and_those_of_streams_are_not() -> Non
         statement_timeout_s=1.5,
         rate=RateConfig(per_principal_rps=2.0),
         max_sessions_per_db=3,
+        max_export_bytes=7,
+        max_restore_bytes=-1,
     )
     assert applied(changed(limits=limits)) == [
+        "limits.max_export_bytes: 1073741824 -> 7",
+        "limits.max_restore_bytes: 4294967296 -> -1",
         "limits.max_rows: 100000 -> 5",
         "limits.rate: {'per_principal_rps': 0.0} -> {'per_principal_rps': 2.0}",
         "limits.statement_timeout: 30.0 -> 1.5",
@@ -78,11 +82,22 @@ def test_limits_of_requests_are_taken_over_and_those_of_streams_are_not() -> Non
     assert needs_restart(changed(limits=limits)) == ["limits.max_sessions_per_db: 64 -> 3"]
 
 
+def test_server_admins_are_taken_over() -> None:
+    new = changed(control_plane=ControlPlaneConfig(admins=("ann",)))
+    assert applied(new) == ["server-admin ann added"]
+    assert needs_restart(new) == []
+    assert compare(new, OLD, started_with=OLD).applied == ("server-admin ann removed",)
+
+
 @pytest.mark.parametrize(
     ("sections", "named"),
     [
         ({"listeners": ()}, "listeners"),
         ({"tls": {"p": TLSProfile(mode="self_signed")}}, "tls"),
+        (
+            {"control_plane": ControlPlaneConfig(enabled=True)},
+            "control_plane.enabled",
+        ),
         ({"server": ServerConfig(data_dir="elsewhere")}, "server"),
         ({"logging": LoggingConfig(format="json")}, "logging"),
         ({"databases": OLD.databases[:1]}, "database mem removed"),
