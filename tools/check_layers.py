@@ -133,12 +133,18 @@ _TABLE: dict[str, Layer] = {
     "server.routing": _layer("errors", "server.config.*"),
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
     "server.alt_svc": _layer("server.config.*", "server.listeners.*"),
+    "server.enrolment.*": _layer(
+        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE), libraries="apsw"
+    ),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"
     ),
-    "server.api.*": _layer(*_SHARED, *_RULES, *_STORE, "server.config.*", libraries="msgspec"),
+    "server.api.*": _layer(
+        *(*_SHARED, *_RULES, *_STORE, "server.enrolment.*", "server.config.*"), libraries="msgspec"
+    ),
     "server.app": _layer(
-        *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.api.*", "server.logs")
+        *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.enrolment.*", "server.api.*"),
+        "server.logs",
     ),
     "server.watching": _layer("errors", "server.config.*", "server.logs"),
     "server.lifecycle": _layer(*_SHARED, "server.*", libraries="msgspec"),

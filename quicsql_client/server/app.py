@@ -24,6 +24,7 @@ from .api import (
     challenge,
     changeset,
     cursor,
+    enroll,
     hrana,
     metrics,
     native,
@@ -46,11 +47,12 @@ from .api.exchange import (
     unavailable,
 )
 from .attaching import Attaching
-from .auth import Authenticator, Signers
+from .auth import Authenticator, Devices, Signers
 from .config import Config
 from .control import ControlPlane
 from .cors import CORS
 from .engine import CannotOpen, DatabaseUnavailable
+from .enrolment import Enrolment
 from .grants import RuntimeGrants
 from .limits import Limits
 from .logs import fields
@@ -78,7 +80,8 @@ class Application:
 
     registry, sessions: open ones, which the caller closes after the last listener. control: of
     `/_admin`, loaded; None turns it off. body_timeout_s: how long a request's body may take.
-    signers: of challenges and session tokens; new ones when not given.
+    signers: of challenges and session tokens; new ones when not given. enrolment: open; None:
+    nobody can enrol.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Application:
         control: ControlPlane | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
         signers: Signers | None = None,
+        enrolment: Enrolment | None = None,
     ) -> None:
         limits = Limits(
             rate_per_s=config.limits.rate.per_principal_rps,
@@ -97,6 +101,7 @@ class Application:
         )
         self._signers = signers or Signers.of(config.auth)
         self._grants = control.grants if control is not None else RuntimeGrants()
+        self._devices = enrolment.devices if enrolment is not None else Devices()
         self._settings = self.prepare(config)
         self._services = Services(
             registry=registry,
@@ -105,9 +110,16 @@ class Application:
             attaching=Attaching(config, registry),
             routing=config.routing,
             control=control,
-            has_enrolment=config.auth.enroll.enabled,
+            enrolment=enrolment,
             body_timeout_s=body_timeout_s,
         )
+        if enrolment is not None:
+            enrolment.departures.append(self._forget)
+
+    def _forget(self, principal: str, database: str) -> None:
+        """Keep nothing of a principal, nor of a database, that went for good."""
+        self._services.limits.forget(principal)
+        self._services.metrics.forget(database)
 
     def on(self, methods: Collection[str], name: str = "") -> ASGIApplication:
         """The ASGI callable of a listener that accepts these authentication methods."""
@@ -131,7 +143,7 @@ class Application:
     def prepare(self, config: Config) -> Settings:
         """What a reload would take over; reads the key roster. Raises: ConfigurationError."""
         return Settings(
-            authenticator=Authenticator(config.auth, self._signers),
+            authenticator=Authenticator(config.auth, self._signers, self._devices),
             policy=Policy(config, self._grants),
             cors=CORS(config.cors),
             admins=frozenset(config.control_plane.admins),
@@ -147,11 +159,11 @@ class Application:
         on any connection.
 
         prepared: what `prepare` gave for this configuration, None: prepare it now.
-        The key roster is read again; session tokens keep their keys and lifetimes, and those of
-        principals that are gone are refused for good. Gives the names of the principals that are
-        gone or lost a grant ("" for anonymous callers); the caller ends their streams. Listeners,
-        databases and routing stay as they were. The statement timeout and the caps of results on
-        databases are the registry's (`Registry.replace_caps`).
+        The key roster is read again, and enrolment is taken over; session tokens keep their keys
+        and lifetimes, and those of principals that are gone are refused for good. Gives the names
+        of the principals that are gone or lost a grant ("" for anonymous callers); the caller ends
+        their streams. Listeners, databases and routing stay as they were. The statement timeout and
+        the caps of results on databases are the registry's (`Registry.replace_caps`).
         Raises: ConfigurationError when the roster cannot be read, and nothing was changed.
         """
         old, self._settings = self._settings, prepared or self.prepare(config)
@@ -160,9 +172,12 @@ class Application:
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
         gone = old.authenticator.names - self._settings.authenticator.names
+        if self._services.enrolment is not None:
+            gone |= self._services.enrolment.replace(config.auth.enroll)
         for name in gone:
             self._signers.tokens.revoke_all_of(name)
-        return principals_that_lost(old.policy, self._settings.policy) | gone
+        others = {*old.authenticator.names, *(device.name for device in self._devices.list())}
+        return principals_that_lost(old.policy, self._settings.policy, others) | gone
 
 
 def _run_all(actions: list[Callable[[], None]]) -> None:
@@ -248,8 +263,9 @@ async def _answer_public_paths(exchange: Exchange) -> Response | None:
     if "keyring" in methods:
         if exchange.path == "/_auth/challenge":
             return await challenge.challenge(exchange)
-        if exchange.path == "/_auth/enroll" and exchange.services.has_enrolment:
-            raise _not_served(exchange.path)
+        enrolment = exchange.services.enrolment
+        if exchange.path == "/_auth/enroll" and enrolment is not None and enrolment.is_enabled:
+            return await enroll.enroll(exchange, enrolment)
     has_tokens = exchange.settings.authenticator.signers.tokens.is_enabled
     if "session" in methods and has_tokens and exchange.path == "/_auth/session":
         return await session.session(exchange)

@@ -13,7 +13,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -23,6 +23,7 @@ import msgspec
 from ..errors import ConfigurationError
 from .alt_svc import AltSvc
 from .app import Application
+from .auth import Signers
 from .config import (
     Config,
     ConfigError,
@@ -36,6 +37,7 @@ from .config import (
 from .control import ControlPlane
 from .drafts import sweep
 from .engine import Caps, DatabaseUnavailable
+from .enrolment import Enrolment, OwnDatabases
 from .grants import RuntimeGrants
 from .listeners import (
     ClientAuth,
@@ -84,6 +86,7 @@ class Server:
         self._store: MetaStore | None = None
         self._control: ControlPlane | None = None
         self._sessions: Sessions | None = None
+        self._enrolment: Enrolment | None = None
         self._application: Application | None = None
         self._open: list[_Open] = []
         self._alt_svc = AltSvc(config.listeners)
@@ -108,8 +111,16 @@ class Server:
             created = control.created if control is not None else frozenset()
             await self._registry.open(lazily=created)
             self._sessions = sessions = _sessions(self._config)
+            signers = Signers.of(self._config.auth)
+            if control is not None:
+                self._enrolment = await self._open_enrolment(control, signers)
             self._application = Application(
-                self._config, registry=self._registry, sessions=sessions, control=control
+                self._config,
+                registry=self._registry,
+                sessions=sessions,
+                control=control,
+                signers=signers,
+                enrolment=self._enrolment,
             )
             for listener in self._config.listeners:
                 await self._open_listener(listener, self._application)
@@ -134,6 +145,23 @@ class Server:
         files = [database.file for database in self._registry.list() if database.file]
         sweep({config.server.data_dir or ".", *map(os.path.dirname, map(os.path.realpath, files))})
         return control
+
+    async def _open_enrolment(self, control: ControlPlane, signers: Signers) -> Enrolment:
+        """Where devices enrol; whoever did before is known. It may be turned on by a reload."""
+        enrolment = Enrolment(
+            self._config.auth.enroll,
+            control,
+            OwnDatabases(control, self._registry),
+            tokens=signers.tokens,
+            end_streams=self._end_streams,
+        )
+        await enrolment.open()
+        return enrolment
+
+    async def _end_streams(self, principals: Collection[str]) -> None:
+        """Ends whatever these principals have open."""
+        if self._sessions is not None:
+            await self._sessions.end_of_principals(principals)
 
     async def _open_listener(self, config: ListenerConfig, application: Application) -> None:
         try:
@@ -166,7 +194,6 @@ class Server:
         """
         async with self._reloading:
             assert self._application is not None, "reload after start"  # noqa: S101
-            assert self._sessions is not None, "reload after start"  # noqa: S101
             if opens_up(self._config, config):
                 raise ConfigurationError(
                     "the new configuration has no principal and no grant, which would let "
@@ -183,7 +210,7 @@ class Server:
             self._registry.replace_caps(_caps(config))
             lost = self._application.reload(config, prepared)
             self._config, self._roster = config, roster
-            await self._sessions.end_of_principals(lost)
+            await self._end_streams(lost)
             return changes
 
     async def look_at_files(self) -> None:
@@ -196,12 +223,11 @@ class Server:
                     context = await entry.files.look(entry.make_context)
                     if context is not None:
                         entry.listener.replace_context(context)
-            application, sessions = self._application, self._sessions
-            if application is not None and sessions is not None:
+            application = self._application
+            if application is not None:
                 prepared = await self._roster.look(partial(application.prepare, self._config))
                 if prepared is not None:
-                    lost = application.reload(self._config, prepared)
-                    await sessions.end_of_principals(lost)
+                    await self._end_streams(application.reload(self._config, prepared))
 
     def _fresh_contexts(self) -> list[tuple[_Open, TLSContext]]:
         """The certificates, read anew, all before any is taken. Self-signed ones stay."""
@@ -248,6 +274,8 @@ class Server:
         if self._watch is not None:
             await self._watch.stop()
         aborted = await self.drain(grace_s)
+        if self._enrolment is not None:
+            await self._enrolment.close()
         if self._sessions is not None:
             await self._sessions.close()
         await self._registry.close()

@@ -303,6 +303,16 @@ CASES = [
         "auth.enroll.provision.name_template",
     ),
     (
+        _PROVISION % "name_template: '_{principal}'",
+        'config: auth.enroll.provision.name_template "_{principal}" makes no database name',
+        "auth.enroll.provision.name_template",
+    ),
+    (
+        _PROVISION % "enabled: true, backend: file",
+        "config: auth.enroll.provision.backend: files of devices need server.data_dir",
+        "auth.enroll.provision.backend",
+    ),
+    (
         _PROVISION % "backend: x",
         'config: auth.enroll.provision.backend "x" unknown',
         "auth.enroll.provision.backend",

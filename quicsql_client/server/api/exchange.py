@@ -20,6 +20,7 @@ from ..config import RoutingConfig
 from ..control import ControlPlane
 from ..cors import CORS
 from ..engine import Access, UnknownDatabase
+from ..enrolment import Enrolment
 from ..limits import Limits
 from ..metrics import Metrics
 from ..policy import Level, Policy
@@ -106,7 +107,7 @@ class Services:
     attaching: Attaching
     routing: RoutingConfig
     control: ControlPlane | None
-    has_enrolment: bool
+    enrolment: Enrolment | None
     body_timeout_s: float
     metrics: Metrics = field(default_factory=Metrics)
     transfer_slots: asyncio.Semaphore = field(

@@ -51,10 +51,6 @@ NOT_SERVED: Final = (
         "tls mode qip: a listener that uses this profile is refused",
     ),
     Unserved(
-        _when(lambda config: config.auth.enroll.enabled, "auth", "enroll", "enabled"),
-        "device enrolment: nobody can enrol",
-    ),
-    Unserved(
         _when(lambda config: config.changefeed.enabled, "changefeed", "enabled"),
         "the change feed: nothing is recorded and nobody can subscribe",
     ),

@@ -36,7 +36,7 @@ class Link:
     def __init__(self, opener: Opener) -> None:
         self.database = opener.database
         self.caps = Caps()
-        self.guard = Guard()
+        self.guard = Guard(opener.fixed_pragmas)
         self.watch = Stopwatch(opener.busy_timeout_s)
         self.touched = Touch.NOTHING
         self.capture: apsw.Session | None = None

@@ -28,6 +28,8 @@ OUTSIDE = (400, "database path must be relative and within data_dir")
 NOT_ADMIN = (403, "admin capability required for this database")
 NO_PARAMETER = (400, "restore requires a ?database= query parameter")
 FINE = (200, "")
+# Of an endpoint for enrolled devices, where none can enrol.
+NO_DEVICES = {"root": (404, "enrollment is not enabled"), "all": (403, "server admin required")}
 
 CALLERS = ("nobody", *NAMES)
 
@@ -88,6 +90,9 @@ TABLE: list[tuple[str, str, str, dict[str, tuple[int, str]]]] = [
             "all": NOT_SERVER_ADMIN,
         },
     ),
+    ("GET", "/principals", "", NO_DEVICES),
+    ("POST", "/principals/delete", "{", NO_DEVICES),
+    ("POST", "/enroll/codes", "{", NO_DEVICES),
     ("GET", "/zzz", "", {"all": (404, "unknown admin endpoint")}),
     ("GET", "", "", {"all": (404, "unknown admin endpoint")}),
     ("GET", "/", "", {"all": (404, "unknown admin endpoint")}),

@@ -14,7 +14,6 @@ from quicsql_client.server.config import (
     AuthConfig,
     Config,
     ControlPlaneConfig,
-    EnrollConfig,
     LimitsConfig,
     RateConfig,
     RoutingConfig,
@@ -323,16 +322,6 @@ async def test_blob_paths_look_at_the_level_before_the_method(granted: Running) 
     await refused(reader, "GET", "/app/changeset/apply", 405, "use POST")
     await refused(granted.client("tok-token"), "GET", "/app/blob/create", 405, "use POST")
     await refused(granted.client("root-token"), "GET", "/app/query", 405, "use POST")
-
-
-async def test_parts_of_later_versions_say_so(start: Start) -> None:
-    config = msgspec.structs.replace(
-        GRANTED,
-        auth=msgspec.structs.replace(PRINCIPALS, enroll=EnrollConfig(enabled=True)),
-    )
-    async with start(config) as running:
-        nobody = running.client(methods=["keyring"])
-        await refused(nobody, "POST", "/_auth/enroll", 501, NOT_SERVED + "/_auth/enroll")
 
 
 async def test_the_rate_is_by_principal_and_comes_after_the_level(start: Start) -> None:  # 115

@@ -10,6 +10,7 @@ from quicsql_client.server.config import (
     Config,
     ControlPlaneConfig,
     CORSConfig,
+    EnrollConfig,
     LimitsConfig,
     ListenerConfig,
     LoggingConfig,
@@ -124,7 +125,7 @@ def test_server_admins_are_taken_over() -> None:
         ),
         (
             {"auth": msgspec.structs.replace(OLD.auth, session=SessionConfig(enabled=True))},
-            "auth (all but principals and authorized_keys)",
+            "auth (all but principals, authorized_keys and enroll)",
         ),
     ],
 )
@@ -143,6 +144,22 @@ def test_a_file_that_lets_everyone_in_is_noticed() -> None:
     assert not opens_up(OLD, changed(auth=AuthConfig()))  # grants are left: nobody reaches them
     assert not opens_up(Config(), Config())
     assert not opens_up(Config(), OLD)
+
+
+def test_enrolment_is_taken_over_without_its_secrets_being_said() -> None:
+    running = changed(control_plane=ControlPlaneConfig(enabled=True, admins=("ann",)))
+    enroll = EnrollConfig(enabled=True, tokens=("ab" * 32,), idle_ttl_s=60.0)
+    new = msgspec.structs.replace(running, auth=msgspec.structs.replace(OLD.auth, enroll=enroll))
+    changes = compare(running, new, started_with=running)
+    assert changes.applied == (
+        "auth.enroll.enabled changed",
+        "auth.enroll.tokens changed",
+        "auth.enroll.idle_ttl changed",
+    )
+    assert changes.needs_restart == ()
+    without = compare(OLD, new, started_with=OLD)  # nothing keeps what would be enrolled
+    assert without.applied == ("server-admin ann added",)
+    assert without.needs_restart == ("control_plane.enabled",)
 
 
 def test_databases_are_added_without_a_restart() -> None:
