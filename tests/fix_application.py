@@ -15,6 +15,7 @@ import pytest
 from quicsql_client.server.app import Application
 from quicsql_client.server.config import Config
 from quicsql_client.server.engine import Caps
+from quicsql_client.server.feed import Feeds
 from quicsql_client.server.registry import Registry
 from quicsql_client.server.sessions import Sessions
 from tests.fix_principals import Leaf
@@ -134,11 +135,13 @@ def start(tmp_path: Path) -> Start:
 
     @contextlib.asynccontextmanager
     async def starting(config: Config, **keys: Any) -> AsyncIterator[Running]:
-        limits = config.limits
+        limits, feed = config.limits, config.changefeed
+        feeds = Feeds(buffer=feed.buffer, max_subscribers=feed.max_subscribers)
         registry = Registry(
             config.databases,
             data_dir=str(tmp_path),
             caps=Caps(limits.max_rows, limits.max_result_bytes, limits.statement_timeout_s),
+            feeds=feeds if feed.enabled else None,
         )
         await registry.open()
         sessions = Sessions(

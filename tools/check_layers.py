@@ -53,7 +53,10 @@ _RULES = (
     "server.metrics",
     "server.routing",
 )
-_STORE = ("server.engine.*", "server.registry", "server.sessions", "server.metastore.*")
+_STORE = (
+    *("server.engine.*", "server.feed", "server.registry", "server.sessions"),
+    "server.metastore.*",
+)
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
     *("endpoint", "errors", "types", "url"),
@@ -99,7 +102,10 @@ _TABLE: dict[str, Layer] = {
         libraries="h11 h2 hpack hyperframe jh2 aioquic cryptography",
     ),
     "server.engine.*": _layer(*_SHARED, "server.config.*", libraries="apsw"),
-    "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),
+    "server.feed": _layer("wire.*", "server.engine.*"),
+    "server.registry": _layer(
+        *(*_SHARED, "server.config.*", "server.engine.*", "server.feed"), libraries="apsw"
+    ),
     "server.batons": _layer("errors", "types"),
     "server.sessions": _layer(
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 from ..wire.health import encode_health
 from ..wire.messages import Response
-from .api import challenge, changeset, cursor, hrana, metrics, native, session, transfer
+from .api import challenge, changes, changeset, cursor, hrana, metrics, native, session, transfer
 from .api.authentication import authenticate, renewal_headers
 from .api.exchange import (
     READ_ONLY,
@@ -82,6 +82,7 @@ class Application:
         self._signers = signers or Signers.of(config.auth)
         self._settings = _settings(config, self._signers)
         self._services = Services(
+            current=lambda: self._settings,
             registry=registry,
             sessions=sessions,
             limits=limits,
@@ -255,6 +256,8 @@ async def _permit(exchange: Exchange) -> None:
         _require_level(exchange.level, endpoint.level)
     if endpoint.method is not None and exchange.method != endpoint.method:
         raise Refusal(405, f"use {endpoint.method}")
+    if endpoint.precondition is not None:
+        endpoint.precondition(exchange)
     _require_level(exchange.level, endpoint.level)
     if endpoint.handler is None:
         raise _not_served(exchange.endpoint)
@@ -280,6 +283,9 @@ async def _serve(exchange: Exchange) -> Answer:
         raise Refusal(429, "rate limit exceeded", retry_after)
     if not limits.enter(exchange.database):
         raise unavailable("database busy: too many concurrent requests")
+    if not endpoint.is_counted:
+        limits.leave(exchange.database)
+        return await endpoint.handler(exchange)
     exchange.at_end.append(partial(limits.leave, exchange.database))
     if exchange.database in exchange.services.registry.names():
         exchange.at_end.append(exchange.services.metrics.begin(exchange.database))
@@ -311,14 +317,18 @@ class Endpoint:
     """What a path asks of a request.
 
     method: None is any. handler: None is a part of a later version (501). is_limited: whether rate
-    and concurrency limits hold. is_level_first: look at the level before the method.
+    and concurrency limits hold. is_counted: whether it is itself a request in flight, and in the
+    metrics. is_level_first: look at the level before the method. precondition: refuses what this
+    server does not have, before the level is looked at.
     """
 
     method: str | None
     level: Level
     handler: Handler | None = None
     is_limited: bool = True
+    is_counted: bool = True
     is_level_first: bool = False
+    precondition: Callable[[Exchange], object] | None = None
 
 
 _PROBES: Final = ("/v2", "/v3")
@@ -341,6 +351,10 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/blob/read": Endpoint("GET", Level.READ_ONLY, is_level_first=True),
     "/blob/size": Endpoint("GET", Level.READ_ONLY, is_level_first=True),
     "/blob/delete": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
-    "/changes": Endpoint("GET", Level.READ_ONLY),
+    "/changes": Endpoint(
+        *("GET", Level.READ_ONLY, changes.changes),
+        is_counted=False,
+        precondition=changes.require_feeds,
+    ),
 }
 """The paths behind a database's name. Source: protocol/README.md, Endpoints."""

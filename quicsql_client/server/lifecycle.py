@@ -23,6 +23,7 @@ from ..errors import ConfigurationError
 from .app import Application
 from .config import Config, ConfigError, ListenerConfig, LoadedConfig, TLSProfile, load_config
 from .engine import Caps, DatabaseUnavailable
+from .feed import Feeds
 from .listeners import (
     ClientAuth,
     Listener,
@@ -48,7 +49,7 @@ _OWNER_ONLY: Final = 0o077
 
 
 class Server:
-    """A server of one configuration, in the event loop that awaits its methods.
+    """A server of one configuration, in the event loop in which it is made.
 
     `start` once, then `reload` any number of times, then `stop` (also after a `drain`). Not
     thread-safe.
@@ -56,8 +57,12 @@ class Server:
 
     def __init__(self, config: Config) -> None:
         self._started_with = self._config = config
+        self._feeds = _feeds(config)
         self._registry = Registry(
-            config.databases, data_dir=config.server.data_dir, caps=_caps(config)
+            config.databases,
+            data_dir=config.server.data_dir,
+            caps=_caps(config),
+            feeds=self._feeds,
         )
         self._sessions: Sessions | None = None
         self._application: Application | None = None
@@ -117,8 +122,8 @@ class Server:
         what changed and what could not.
 
         In force for the next request on every connection; connections stay. Streams of principals
-        that are gone or lost a grant are rolled back. Raises: ConfigurationError, and nothing was
-        changed.
+        that are gone or lost a grant are rolled back, their change feeds end. Raises:
+        ConfigurationError, and nothing was changed.
         """
         async with self._reloading:
             assert self._application is not None, "reload after start"  # noqa: S101
@@ -138,6 +143,8 @@ class Server:
             self._registry.replace_caps(_caps(config))
             lost = self._application.reload(config, prepared)
             self._config = config
+            if self._feeds is not None:
+                self._feeds.end_of_principals(lost)
             await self._sessions.end_of_principals(lost)
             return changes
 
@@ -161,10 +168,12 @@ class Server:
         self._started_with = msgspec.structs.replace(self._started_with, databases=databases)
 
     async def drain(self, grace_s: float = DRAIN_S) -> int:
-        """Stop accepting and wait at most grace_s for what is in flight.
+        """Stop accepting and wait at most grace_s for what is in flight; change feeds end at once.
 
         Gives the number of requests that were cut off.
         """
+        if self._feeds is not None:
+            self._feeds.close()
         listeners, self._open = self.listeners, []
         return sum(await asyncio.gather(*(listener.drain(grace_s) for listener in listeners)))
 
@@ -229,6 +238,13 @@ def _client_auth(listener: ListenerConfig, profile: TLSProfile) -> ClientAuth:
 def _caps(config: Config) -> Caps:
     limits = config.limits
     return Caps(limits.max_rows, limits.max_result_bytes, limits.statement_timeout_s)
+
+
+def _feeds(config: Config) -> Feeds | None:
+    feed = config.changefeed
+    if not feed.enabled:
+        return None
+    return Feeds(buffer=feed.buffer, max_subscribers=feed.max_subscribers)
 
 
 def _sessions(config: Config) -> Sessions:

@@ -5,6 +5,7 @@ It knows threads and connections, not principals, batons or HTTP.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from ..errors import ConfigurationError
@@ -12,6 +13,7 @@ from .engine import Caps, DatabaseUnavailable, UnknownDatabase
 from .engine.database import Database, PinnedConnection
 from .engine.describing import Description
 from .engine.opening import DatabaseSettings
+from .feed import Feeds
 
 __all__ = [
     "Database",
@@ -28,13 +30,22 @@ class Registry:
     """Serves databases by name. Its methods belong to one event loop.
 
     data_dir: where relative paths of databases begin; "" is the working directory. caps: of every
-    statement.
+    statement. feeds: which the databases on files belong to as long as they are served; None: no
+    change is noted.
     """
 
-    def __init__(self, databases: Sequence[DatabaseSettings], *, data_dir: str, caps: Caps) -> None:
+    def __init__(
+        self,
+        databases: Sequence[DatabaseSettings],
+        *,
+        data_dir: str,
+        caps: Caps,
+        feeds: Feeds | None = None,
+    ) -> None:
+        self.feeds = feeds
         self._data_dir = data_dir
         self._caps = caps
-        self._databases = {one.name: Database(one, data_dir, caps) for one in databases}
+        self._databases = {one.name: self._make(one) for one in databases}
 
     async def open(self) -> None:
         """Opens every database once, so that one that cannot work is found at start.
@@ -56,7 +67,7 @@ class Registry:
         is checkpointed.
         """
         for database in self._databases.values():
-            await database.close()
+            await self._end(database)
 
     def get(self, name: str) -> Database:
         """The database of that name. Raises UnknownDatabase."""
@@ -81,11 +92,11 @@ class Registry:
         """
         if settings.name in self._databases:
             raise ValueError(f"database {settings.name!r} is already served")
-        database = Database(settings, self._data_dir, self._caps)
+        database = self._make(settings)
         try:
             await database.warm()
         except BaseException:
-            await database.close()
+            await self._end(database)
             raise
         self._databases[settings.name] = database
         return database
@@ -94,4 +105,16 @@ class Registry:
         """Stops serving a database and closes it. Raises UnknownDatabase."""
         database = self.get(name)
         del self._databases[name]
+        await self._end(database)
+
+    def _make(self, settings: DatabaseSettings) -> Database:
+        changes = None
+        if self.feeds is not None and settings.backend == "file":
+            path = os.path.join(self._data_dir, settings.path)
+            changes = self.feeds.attach(settings.name, path)
+        return Database(settings, self._data_dir, self._caps, changes)
+
+    async def _end(self, database: Database) -> None:
+        if self.feeds is not None:
+            self.feeds.detach(database.name)
         await database.close()

@@ -95,7 +95,6 @@ UNSERVED = [
         "the /_admin surface: ",
         "control_plane.enabled",
     ),
-    (_CLOSED + "changefeed: {enabled: true}", "the change feed: ", "changefeed.enabled"),
     (_CLOSED + "cors: {enabled: true}", "CORS: ", "cors.enabled"),
     (_CLOSED + "server: {meta_store: {backend: file}}", "the meta store: ", "server.meta_store"),
     (

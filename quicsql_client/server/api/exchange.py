@@ -85,8 +85,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives a reload."""
+    """What outlives a reload. current: gives the settings of now."""
 
+    current: Callable[[], Settings]
     registry: Registry
     sessions: Sessions
     limits: Limits

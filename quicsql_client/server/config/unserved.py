@@ -75,10 +75,6 @@ NOT_SERVED: Final = (
         "the /_admin surface: nothing can be administered there",
     ),
     Unserved(
-        _when(lambda config: config.changefeed.enabled, "changefeed", "enabled"),
-        "the change feed: nothing is recorded and nobody can subscribe",
-    ),
-    Unserved(
         _when(lambda config: config.cors.enabled, "cors", "enabled"),
         "CORS: browsers of other origins get no permission",
     ),

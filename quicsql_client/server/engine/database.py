@@ -28,6 +28,7 @@ from .access import (
 )
 from .authorizer import Touch
 from .capture import start_capture, take_changeset
+from .change_log import ChangeLog
 from .classify import first_token, is_attach, suits_reader
 from .describing import Description, describe_step
 from .link import Link
@@ -45,16 +46,24 @@ RELEASE_TIMEOUT_S = 5.0  # protocol/hrana.md, end of a stream
 
 class Database:
     """A served database. name: as clients say it. caps: of the statements that begin from now on.
+    changes: where committed rows are told.
 
     Stateless calls leave nothing of their own on a connection. Methods raise EngineError (of the
     engine package) when a statement fails, and DatabaseUnavailable when the database does not open
     or is closed.
     """
 
-    def __init__(self, settings: DatabaseSettings, data_dir: str, caps: Caps) -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        data_dir: str,
+        caps: Caps,
+        changes: ChangeLog | None = None,
+    ) -> None:
         self.name = settings.name
         self.caps = caps
         self._opener = Opener(settings, data_dir)
+        self._changes = changes
         self._lock_mode = settings.pool.tx_lock.upper()
         max_open = settings.pool.max_open
         self._shared = Turnstile() if self._opener.is_memory or max_open == 1 else None
@@ -216,7 +225,7 @@ class Database:
         return self._idle_streams.pop() if self._idle_streams else self._worker("stream")
 
     def _worker(self, role: str) -> Worker:
-        return Worker(Link(self._opener), name=f"quicsql {self.name} {role}")
+        return Worker(Link(self._opener, self._changes), name=f"quicsql {self.name} {role}")
 
 
 class PinnedConnection:

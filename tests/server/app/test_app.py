@@ -226,7 +226,6 @@ LEVELS: list[tuple[str, str, str, str, str, str, str]] = [
         for path, method in [
             ("/blob/read", "GET"),
             ("/blob/size", "GET"),
-            ("/changes", "GET"),
         ]
     ),
     *(
