@@ -55,8 +55,8 @@ _RULES = (
     "server.routing",
 )
 _STORE = (
-    *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
-    *("server.attaching", "server.control", "server.drafts"),
+    *("server.engine.*", "server.feed", "server.registry", "server.sessions"),
+    *("server.metastore.*", "server.attaching", "server.control", "server.drafts"),
 )
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
@@ -110,7 +110,10 @@ _TABLE: dict[str, Layer] = {
         libraries="h11 h2 hpack hyperframe jh2 aioquic pylsqpack OpenSSL cryptography",
     ),
     "server.engine.*": _layer(*_SHARED, "server.config.*", "server.logs", libraries="apsw re2"),
-    "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),
+    "server.feed": _layer("wire.*", "server.engine.*"),
+    "server.registry": _layer(
+        *(*_SHARED, "server.config.*", "server.engine.*", "server.feed"), libraries="apsw"
+    ),
     "server.batons": _layer("errors", "types"),
     "server.sessions": _layer(
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"

@@ -111,7 +111,6 @@ UNWISE += [
 
 UNSERVED = [
     (_CLOSED + "tls: {p: {mode: qip}}", "tls mode qip: ", "tls.p.mode"),
-    (_CLOSED + "changefeed: {enabled: true}", "the change feed: ", "changefeed.enabled"),
 ]
 
 

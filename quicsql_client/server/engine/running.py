@@ -134,6 +134,8 @@ def _run(
     link.guard.seen = Touch.NOTHING
     link.touched |= step.touch
     stack = contextlib.ExitStack()
+    if step.touch & Touch.ROWS:
+        link.look_out(step.sql)
     try:
         with stack, Timed(link, step.sql, values):
             if step.touch & Touch.BUSY_TIMEOUT:
@@ -145,6 +147,7 @@ def _run(
             )
     finally:
         link.touched |= link.guard.seen
+        link.tell_changes()
 
 
 def _counted(link: Link, step: Step, run: Callable[[], Rows]) -> tuple[Rows, Counters | None]:

@@ -147,6 +147,7 @@ class Worker:
             failure = error
         with self._running_lock:
             self._running = None
+        self._link.tell_changes()
         self._report(job, outcome, failure)
         if job.settles:
             self._link.settle()
