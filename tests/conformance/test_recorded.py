@@ -1,0 +1,75 @@
+"""Our server answers as upstream did: one test for each recorded case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
+
+import pytest
+
+from .differences import INTENDED, NOT_SERVED_YET
+from .player import Outcome
+from .recording import VARIANTS, load_cases
+from .serving import play_variant
+from .variants import Identities
+
+CASES = [(variant, case.id) for variant in VARIANTS for case in load_cases(variant)]
+
+# The first test plays everything; the others look at what came out.
+pytestmark = pytest.mark.timeout(300)
+
+OutcomeOf = Callable[[str, str], Outcome]
+
+
+@pytest.fixture(scope="module")
+def outcome_of(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> OutcomeOf:
+    """The outcome of a case. All that were chosen for this run are played once, in file order, the
+    variants beside each other.
+    """
+    chosen: dict[str, list[str]] = {}
+    for item in request.session.items:
+        if item.nodeid.startswith(request.node.nodeid) and hasattr(item, "callspec"):
+            variant, case = item.callspec.params["variant"], item.callspec.params["case"]
+            chosen.setdefault(variant, []).append(case)
+    root = tmp_path_factory.mktemp("conformance")
+    identities = Identities.issue(root / "pki")
+    with ThreadPoolExecutor(len(VARIANTS)) as pool:
+        played = {
+            variant: pool.submit(play_variant, variant, cases, root / variant, identities)
+            for variant, cases in chosen.items()
+        }
+    return lambda variant, case: played[variant].result()[case]
+
+
+@pytest.mark.parametrize(("variant", "case"), CASES, ids=[case for _, case in CASES])
+def test_answers_as_recorded(variant: str, case: str, outcome_of: OutcomeOf) -> None:
+    outcome = outcome_of(variant, case)
+    differing = {number: found for number, found in outcome.items() if found}
+    intended = {number for name, number in INTENDED if name == case}
+    unexpected = [f"step {n}: {text}" for n, text in differing.items() if n not in intended]
+    if waits_for := _not_served_yet(case):
+        assert unexpected, f"passes, so take it out of NOT_SERVED_YET: {waits_for}"
+        pytest.xfail(f"not served yet: {waits_for}")
+    assert not unexpected, "\n".join(unexpected)
+    assert intended <= differing.keys(), "an intended difference that is none: take it out"
+
+
+def _not_served_yet(case: str) -> str | None:
+    for reason, patterns in NOT_SERVED_YET.items():
+        if any(fnmatchcase(case, pattern) for pattern in patterns):
+            return reason
+    return None
+
+
+def test_the_recordings_are_complete() -> None:
+    assert len(CASES) == len({case for _, case in CASES}) == 349
+
+
+def test_the_tables_name_cases_that_exist() -> None:
+    steps = {case.id: len(case.steps) for variant in VARIANTS for case in load_cases(variant)}
+    assert not [key for key in INTENDED if key[1] >= steps.get(key[0], 0)]
+    patterns = [pattern for some in NOT_SERVED_YET.values() for pattern in some]
+    assert not [p for p in patterns if not any(fnmatchcase(case, p) for case in steps)]
