@@ -1,4 +1,7 @@
-"""Each text that the configuration's specification gives, on the smallest file that earns it."""
+"""Each text that the configuration's specification gives, on the smallest file that earns it.
+
+Odd-cases 140-142.
+"""
 
 from __future__ import annotations
 

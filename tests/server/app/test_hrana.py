@@ -1,4 +1,7 @@
-"""The Hrana pipeline through the application: odd-cases 64 to 88 that need no later part."""
+"""The Hrana pipeline through the application.
+
+Odd-cases 54, 58, 64-70, 73-77, 79, 81-89.
+"""
 
 from __future__ import annotations
 
