@@ -56,7 +56,7 @@ _RULES = (
 _STORE = ("server.engine.*", "server.registry", "server.sessions", "server.metastore.*")
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
-    *("endpoint", "errors", "types", "url"),
+    *("endpoint", "errors", "renewal", "types", "url"),
 )
 
 # Name below quicsql_client (or a full name) -> what it may import; the longest name counts.
@@ -72,15 +72,22 @@ _TABLE: dict[str, Layer] = {
     # certificates and options
     "pki.*": _layer("errors", libraries="cryptography", not_standard=_IO, pure=True),
     "certificates": _layer("pki.*", "errors", libraries="cryptography"),
+    "certificate_sources": _layer("certificates", "errors", libraries="cryptography"),
     "endpoint": _layer("errors"),
-    "options": _layer("auth", "certificates", "endpoint", "errors", "types", "_version"),
+    "options": _layer(
+        *("auth", "certificate_sources", "certificates", "endpoint", "errors", "types", "_version")
+    ),
     "tls": _layer(
         *("certificates", "endpoint", "options", "pki.*", "errors"), libraries="cryptography"
+    ),
+    "renewal": _layer(
+        *("certificates", "endpoint", "errors", "options", "pki.*", "tls"), libraries="cryptography"
     ),
     "url": _layer("auth", "certificates", "endpoint", "options", "errors"),
     # 3. sockets and network libraries
     "transports.*": _layer(
         *("wire.messages", "endpoint", "options", "tls", "certificates", "errors", "_version"),
+        "renewal",
         libraries="h11 h2 hpack httpx aioquic",
     ),
     # 4. the shells: open, drive, close
