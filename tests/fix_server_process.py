@@ -87,6 +87,10 @@ class ServerProcess:
         parted = {name: address.rpartition(":") for name, address in self.addresses.items()}
         return {name: int(port) for name, (_, colon, port) in parted.items() if colon}
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def tell(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
