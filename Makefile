@@ -10,7 +10,7 @@ BIN := .venv/bin
 SECONDS := 60
 ROUNDS := 20
 
-.PHONY: demo test check sync soak kill clean
+.PHONY: demo test check sync sqlalchemy-suite soak kill clean
 
 demo: .venv/ready
 	$(BIN)/python examples/mtls_in_production.py
@@ -20,6 +20,9 @@ test: check
 
 check: .venv/ready
 	$(BIN)/python -m tools.check
+
+sqlalchemy-suite: .venv/ready
+	$(BIN)/python tools/sqlalchemy_suite.py
 
 sync: .venv/ready
 	$(BIN)/python tools/async_to_sync.py

@@ -49,11 +49,15 @@ _RULES = (
     "server.auth.*",
     "server.grants",
     "server.policy",
+    "server.cors",
     "server.limits",
     "server.metrics",
     "server.routing",
 )
-_STORE = ("server.engine.*", "server.registry", "server.sessions", "server.metastore.*")
+_STORE = (
+    *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
+    "server.attaching",
+)
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
     *("endpoint", "errors", "renewal", "types", "url"),
@@ -105,19 +109,24 @@ _TABLE: dict[str, Layer] = {
         *("errors", "types", "tls", "pki.*"),
         libraries="h11 h2 hpack hyperframe jh2 aioquic cryptography",
     ),
-    "server.engine.*": _layer(*_SHARED, "server.config.*", libraries="apsw"),
+    "server.engine.*": _layer(*_SHARED, "server.config.*", "server.logs", libraries="apsw re2"),
     "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),
     "server.batons": _layer("errors", "types"),
     "server.sessions": _layer(
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"
     ),
+    "server.attaching": _layer(
+        "server.config.*", "server.engine.*", "server.policy", "server.registry"
+    ),
     "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
+    "server.cors": _layer("wire.messages", "server.config.*", pure=True),
     "server.grants": _layer(),
     "server.limits": _layer("errors", "server.config.*"),
     "server.metrics": _layer(),
     "server.policy": _layer("errors", "server.config.*", "server.grants"),
     "server.routing": _layer("errors", "server.config.*"),
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
+    "server.alt_svc": _layer("server.config.*", "server.listeners.*"),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"
     ),
@@ -125,6 +134,7 @@ _TABLE: dict[str, Layer] = {
     "server.app": _layer(
         *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.api.*", "server.logs")
     ),
+    "server.watching": _layer("errors", "server.config.*", "server.logs"),
     "server.lifecycle": _layer(*_SHARED, "server.*", libraries="msgspec"),
     "server": _layer(*_SHARED, "server.*"),
     # 8. import anything; nothing imports them (no other line names them)

@@ -1,8 +1,8 @@
 """The application: every listener's requests, from the ASGI scope to the answer.
 
 One object serves all listeners and outlives reloads; `on` gives a listener its callable. The order
-of checks is the list `STAGES`, the paths are the table `ENDPOINTS`. It must not know sockets or
-TLS: a peer's certificate arrives in the ASGI `tls` extension.
+of checks is the list `STAGES`, with CORS around it; the paths are the table `ENDPOINTS`. It must
+not know sockets or TLS: a peer's certificate arrives in the ASGI `tls` extension.
 Source: protocol/README.md.
 """
 
@@ -34,10 +34,13 @@ from .api.exchange import (
     json_response,
     unavailable,
 )
+from .attaching import Attaching
 from .auth import Authenticator, Signers
 from .config import Config
+from .cors import CORS
 from .engine import DatabaseUnavailable
 from .limits import Limits
+from .logs import fields
 from .policy import Level, Policy, principals_that_lost
 from .registry import Registry
 from .routing import NoRoute, resolve
@@ -85,6 +88,7 @@ class Application:
             registry=registry,
             sessions=sessions,
             limits=limits,
+            attaching=Attaching(config, registry),
             routing=config.routing,
             has_control_plane=config.control_plane.enabled,
             has_enrolment=config.auth.enroll.enabled,
@@ -100,8 +104,7 @@ class Application:
                 raise NotImplementedError(f"only HTTP is served, not {scope['type']!r}")
             exchange = Exchange(scope, receive, listening, self._settings, self._services)
             try:
-                answer = _with_renewal(await _answer(exchange), exchange)
-                await _send(answer, exchange.method, send)
+                await _send(await _respond(exchange), exchange.method, send)
             finally:
                 for finish in exchange.at_end:
                     finish()
@@ -113,7 +116,8 @@ class Application:
         return _settings(config, self._signers)
 
     def reload(self, config: Config, prepared: Settings | None = None) -> frozenset[str]:
-        """Take over principals, grants, limits and caps, for the next request on any connection.
+        """Take over principals, grants, limits, caps and CORS, for the next request on any
+        connection.
 
         prepared: what `prepare` gave for this configuration, None: prepare it now.
         The key roster is read again; session tokens keep their keys and lifetimes, and those of
@@ -138,10 +142,26 @@ def _settings(config: Config, signers: Signers) -> Settings:
     return Settings(
         authenticator=Authenticator(config.auth, signers),
         policy=Policy(config),
+        cors=CORS(config.cors),
         max_request_bytes=config.limits.max_request_bytes,
         max_export_bytes=config.limits.max_export_bytes,
         statement_timeout_s=config.limits.statement_timeout_s,
     )
+
+
+async def _respond(exchange: Exchange) -> Answer:
+    """The whole answer: a preflight asks for no credentials, any other gets its CORS fields and the
+    successor of the session token that asked for it, when that is due.
+    """
+    cors, origin = exchange.settings.cors, exchange.header(b"origin")
+    if exchange.method == "OPTIONS":
+        requested_method = exchange.header(b"access-control-request-method")
+        permission = cors.preflight(origin, requested_method)
+        if permission is not None:
+            return Response(_NO_CONTENT, permission)
+    answer = await _answer(exchange)
+    added = (*renewal_headers(exchange), *cors.headers(origin))
+    return replace(answer, headers=(*answer.headers, *added)) if added else answer
 
 
 async def _answer(exchange: Exchange) -> Answer:
@@ -159,16 +179,15 @@ async def _answer(exchange: Exchange) -> Answer:
         return unavailable("database temporarily unavailable").response()
     except Exception:  # the border of a request: one that fails must not take its connection along
         _log.exception(
-            "request failed method=%s database=%s endpoint=%s listener=%s",
-            *(exchange.method, exchange.database, exchange.endpoint, exchange.listening.name),
+            "request failed",
+            extra=fields(
+                method=exchange.method,
+                database=exchange.database,
+                endpoint=exchange.endpoint,
+                listener=exchange.listening.name,
+            ),
         )
         return Refusal(500, "internal error").response()
-
-
-def _with_renewal(answer: Answer, exchange: Exchange) -> Answer:
-    """The answer with the successor of the session token that asked for it, when that is due."""
-    renewal = renewal_headers(exchange)
-    return replace(answer, headers=(*answer.headers, *renewal)) if renewal else answer
 
 
 async def _send(response: Answer, method: str, send: Send) -> None:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from ..errors import ConfigurationError
+from .alt_svc import AltSvc
 from .app import Application
 from .config import Config, ConfigError, ListenerConfig, LoadedConfig, TLSProfile, load_config
 from .engine import Caps, DatabaseUnavailable
@@ -34,6 +37,7 @@ from .logs import LOGGER_NAME, configure_logging, escaped
 from .registry import Registry
 from .reloading import Changes, compare, databases_added, opens_up
 from .sessions import Sessions
+from .watching import WATCH_INTERVAL_S, Watch, WatchedFiles, certificate_files, roster_file
 
 __all__ = ["DRAIN_S", "Server", "serve"]
 
@@ -51,10 +55,10 @@ class Server:
     """A server of one configuration, in the event loop that awaits its methods.
 
     `start` once, then `reload` any number of times, then `stop` (also after a `drain`). Not
-    thread-safe.
+    thread-safe. watch_interval_s: between two looks at the files of certificates and keys.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, watch_interval_s: float = WATCH_INTERVAL_S) -> None:
         self._started_with = self._config = config
         self._registry = Registry(
             config.databases, data_dir=config.server.data_dir, caps=_caps(config)
@@ -62,6 +66,10 @@ class Server:
         self._sessions: Sessions | None = None
         self._application: Application | None = None
         self._open: list[_Open] = []
+        self._alt_svc = AltSvc(config.listeners)
+        self._roster = roster_file(config)
+        self._watch_interval_s = watch_interval_s
+        self._watch: Watch | None = None
         self._reloading = asyncio.Lock()
 
     @property
@@ -82,6 +90,8 @@ class Server:
             )
             for listener in self._config.listeners:
                 await self._open_listener(listener, self._application)
+            self._alt_svc.bound(self.listeners)
+            self._watch = Watch(self.look_at_files, self._watch_interval_s)
         except BaseException:
             await self.stop(grace_s=0.0)
             raise
@@ -101,16 +111,17 @@ class Server:
                 *(config.name, config.transport),
             )
             return
+        files = certificate_files(config, self._config)
         make_context = _context_maker(config, self._config)
         listener = await open_listener(
             name=config.name,
             transport=config.transport,
             address=config.address,
-            app=application.on(config.auth, config.name),
+            app=self._alt_svc.on(config.transport, application.on(config.auth, config.name)),
             context=make_context() if make_context else None,
             socket_mode=config.socket_mode,
         )
-        self._open.append(_Open(listener, make_context))
+        self._open.append(_Open(listener, make_context, files))
 
     async def reload(self, config: Config) -> Changes:
         """Take over principals, grants, limits, added databases and the contents of TLS files; say
@@ -129,6 +140,7 @@ class Server:
                     "everyone in: restart the server if that is wanted"
                 )
             # All that can fail comes before anything is taken over.
+            roster = roster_file(config)
             prepared = self._application.prepare(config)
             contexts = self._fresh_contexts()
             changes = compare(self._config, config, started_with=self._started_with)
@@ -137,9 +149,26 @@ class Server:
                 entry.listener.replace_context(context)
             self._registry.replace_caps(_caps(config))
             lost = self._application.reload(config, prepared)
-            self._config = config
+            self._config, self._roster = config, roster
             await self._sessions.end_of_principals(lost)
             return changes
+
+    async def look_at_files(self) -> None:
+        """Take over the files of certificates, and the key roster, that have changed and settled
+        since the last look; what cannot be used is logged, and what runs stays.
+        """
+        async with self._reloading:
+            for entry in self._open:
+                if entry.make_context is not None:
+                    context = await entry.files.look(entry.make_context)
+                    if context is not None:
+                        entry.listener.replace_context(context)
+            application, sessions = self._application, self._sessions
+            if application is not None and sessions is not None:
+                prepared = await self._roster.look(partial(application.prepare, self._config))
+                if prepared is not None:
+                    lost = application.reload(self._config, prepared)
+                    await sessions.end_of_principals(lost)
 
     def _fresh_contexts(self) -> list[tuple[_Open, ssl.SSLContext]]:
         """The certificates, read anew, all before any is taken. Self-signed ones stay."""
@@ -173,6 +202,8 @@ class Server:
 
         Gives the number of requests that were cut off.
         """
+        if self._watch is not None:
+            await self._watch.stop()
         aborted = await self.drain(grace_s)
         if self._sessions is not None:
             await self._sessions.close()
@@ -184,11 +215,13 @@ class Server:
 class _Open:
     """An open listener.
 
-    make_context: builds its TLS context from the files as they are now; None: it has no TLS.
+    make_context: builds its TLS context from the files as they are now; None: it has no TLS. files:
+    those that it reads.
     """
 
     listener: Listener
     make_context: Callable[[], ssl.SSLContext] | None
+    files: WatchedFiles
 
 
 def _context_maker(listener: ListenerConfig, config: Config) -> Callable[[], ssl.SSLContext] | None:
@@ -227,8 +260,14 @@ def _client_auth(listener: ListenerConfig, profile: TLSProfile) -> ClientAuth:
 
 
 def _caps(config: Config) -> Caps:
-    limits = config.limits
-    return Caps(limits.max_rows, limits.max_result_bytes, limits.statement_timeout_s)
+    limits, logs = config.limits, config.logging
+    return Caps(
+        limits.max_rows,
+        limits.max_result_bytes,
+        limits.statement_timeout_s,
+        slow_after_s=logs.slow_threshold_s if logs.slow_threshold_s > 0 else math.inf,
+        logs_values=logs.expand_params,
+    )
 
 
 def _sessions(config: Config) -> Sessions:

@@ -69,6 +69,10 @@ class Registry:
         """The names of all databases, in the configuration's order."""
         return tuple(self._databases)
 
+    def served(self) -> tuple[Database, ...]:
+        """All databases; for any thread."""
+        return tuple(self._databases.values())
+
     def replace_caps(self, caps: Caps) -> None:
         """Sets new caps for the statements that begin from now on."""
         self._caps = caps

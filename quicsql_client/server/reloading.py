@@ -35,8 +35,6 @@ _FIXED_SECTIONS: Final = (
     "listeners",
     "control_plane",
     "changefeed",
-    "logging",
-    "cors",
 )
 
 
@@ -57,7 +55,8 @@ def compare(old: Config, new: Config, *, started_with: Config) -> Changes:
     started_with: the configuration of the start, which what cannot be reloaded still follows.
     """
     added = (f"database {database.name} added" for database in databases_added(started_with, new))
-    applied = (*added, *_principals(old, new), *_grants(old, new))
+    cors = ("cors changed",) if old.cors != new.cors else ()
+    applied = (*added, *_principals(old, new), *_grants(old, new), *cors, *_slow_log(old, new))
     return Changes((*applied, *_limits(old, new, reloaded=True)), tuple(_fixed(started_with, new)))
 
 
@@ -97,8 +96,17 @@ def _limits(old: Config, new: Config, *, reloaded: bool) -> Iterator[str]:
             yield f"limits.{name}: {before.get(name)} -> {after.get(name)}"
 
 
+def _slow_log(old: Config, new: Config) -> Iterator[str]:
+    before, after = msgspec.to_builtins(old.logging), msgspec.to_builtins(new.logging)
+    for name in ("slow_threshold", "expand_params"):
+        if before[name] != after[name]:
+            yield f"logging.{name}: {before[name]} -> {after[name]}"
+
+
 def _fixed(old: Config, new: Config) -> Iterator[str]:
     yield from (name for name in _FIXED_SECTIONS if getattr(old, name) != getattr(new, name))
+    if old.logging.format != new.logging.format:
+        yield "logging.format"
     if _without_principals(old) != _without_principals(new):
         yield "auth (all but principals and authorized_keys)"
     before = {d.name: msgspec.structs.replace(d, grants=()) for d in old.databases}

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from .batons import ID_BYTES, BatonSigner
-from .engine import Access
+from .engine import Access, AttachRule
 from .registry import Database, PinnedConnection
 
 DEFAULT_TX_IDLE_TIMEOUT_S = 30.0  # protocol/config.md, limits
@@ -101,9 +101,15 @@ class Sessions:
         self._is_closed = False
 
     async def open(
-        self, database: Database, principal: str, access: Access, *, allow_attach: bool = False
+        self,
+        database: Database,
+        principal: str,
+        access: Access,
+        *,
+        attach_rule: AttachRule | None = None,
     ) -> Session:
         """A new stream with a connection of its own; waits while the database's pool is exhausted.
+        attach_rule: what it may attach, None: nothing.
 
         Raises: TooManySessions; what `Database.pin` raises.
         """
@@ -111,7 +117,7 @@ class Sessions:
             raise TooManySessions
         self._slots[database.name] += 1
         try:
-            connection = await database.pin(access, allow_attach=allow_attach)
+            connection = await database.pin(access, attach_rule=attach_rule)
         except BaseException:
             self._slots[database.name] -= 1
             raise

@@ -481,6 +481,16 @@ CASES = [
         "cors.max_age",
     ),
     (
+        _CORS % "origins: ['https://a'], allow_headers: [X-A, 'X-B, X-C', \"a\\r\\nb\"]",
+        'config: cors.allow_headers entry "a\\r\\nb" is no name of a header',
+        "cors.allow_headers[2]",
+    ),
+    (
+        _CORS % "origins: ['https://a'], expose_headers: ['']",
+        'config: cors.expose_headers entry "" is no name of a header',
+        "cors.expose_headers[0]",
+    ),
+    (
         "changefeed: {buffer: -1}",
         "config: changefeed buffer and max_subscribers must not be negative",
         "changefeed.buffer",

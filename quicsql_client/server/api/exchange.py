@@ -14,8 +14,10 @@ from typing import Any, Final, TypeAlias, TypeVar
 from ...errors import RemoteProtocolError
 from ...wire import native
 from ...wire.messages import JSON_HEADERS, Headers, Response
+from ..attaching import Attaching
 from ..auth import ANONYMOUS, Authenticator, Principal
 from ..config import RoutingConfig
+from ..cors import CORS
 from ..engine import Access, UnknownDatabase
 from ..limits import Limits
 from ..metrics import Metrics
@@ -78,6 +80,7 @@ class Settings:
 
     authenticator: Authenticator
     policy: Policy
+    cors: CORS
     max_request_bytes: int
     max_export_bytes: int
     statement_timeout_s: float
@@ -90,6 +93,7 @@ class Services:
     registry: Registry
     sessions: Sessions
     limits: Limits
+    attaching: Attaching
     routing: RoutingConfig
     has_control_plane: bool
     has_enrolment: bool
@@ -154,8 +158,12 @@ class Exchange:
     @property
     def host(self) -> str:
         """The Host header, or ""."""
-        hosts = (value for name, value in self.scope["headers"] if name == b"host")
-        return next(hosts, b"").decode("latin-1")
+        return self.header(b"host")
+
+    def header(self, name: bytes) -> str:
+        """The first header field of that name (lower case), or ""."""
+        values = (value for key, value in self.scope["headers"] if key == name)
+        return next(values, b"").decode("latin-1")
 
     @property
     def access(self) -> Access:

@@ -159,6 +159,12 @@ def _identities(method: MethodConfig) -> Iterator[tuple[str, str]]:
         yield "peercred uid", str(method.peercred.uid)
 
 
+def _logged_values(config: Config) -> _Found:
+    if config.logging.slow_threshold_s > 0 and config.logging.expand_params:
+        text = "config: logging.expand_params writes the values of parameters into the log"
+        yield text, ("logging", "expand_params")
+
+
 def _readable_keys(config: Config) -> _Found:
     for name, profile in config.tls.items():
         if profile.mode == "files" and _is_open_to_others(profile.key):
@@ -190,5 +196,6 @@ _CHECKS: Final[tuple[Callable[[Config], _Found], ...]] = (
     _principals_without_methods,
     _databases_without_grants,
     _shared_credentials,
+    _logged_values,
     _readable_keys,
 )

@@ -65,12 +65,6 @@ NOT_SERVED: Final = (
         "device enrolment: nobody can enrol",
     ),
     Unserved(
-        _when(
-            lambda config: config.auth.sql_policy.allow_attach, "auth", "sql_policy", "allow_attach"
-        ),
-        "ATTACH: it stays refused",
-    ),
-    Unserved(
         _when(lambda config: config.control_plane.enabled, "control_plane", "enabled"),
         "the /_admin surface: nothing can be administered there",
     ),
@@ -79,16 +73,8 @@ NOT_SERVED: Final = (
         "the change feed: nothing is recorded and nobody can subscribe",
     ),
     Unserved(
-        _when(lambda config: config.cors.enabled, "cors", "enabled"),
-        "CORS: browsers of other origins get no permission",
-    ),
-    Unserved(
         _when(lambda config: config.server.meta_store is not None, "server", "meta_store"),
         "the meta store: nothing is kept in it",
-    ),
-    Unserved(
-        _when(lambda config: config.logging.slow_threshold_s > 0, "logging", "slow_threshold"),
-        "the log of slow statements: none is written",
     ),
 )
 """Each thing that parses and is validated, and has no effect yet."""

@@ -21,6 +21,8 @@ from .rules_listeners import check_listener_auth, check_listeners, check_tls_pro
 __all__ = ["validate"]
 
 _ORIGIN: Final = re.compile(r"https?://[^/\s*]+")
+# Upstream takes several in one entry, separated as in the header itself.
+_HEADER_NAMES: Final = re.compile(r"[!-~]+(?:[ \t]+[!-~]+)*")
 
 
 def validate(config: Config, problems: Problems) -> None:
@@ -69,6 +71,11 @@ def _check_cors(config: Config, problems: Problems) -> None:
         fault = _origin_fault(origin, config)
         if fault:
             problems.add(f"config: {fault}", ("cors", "origins", index))
+    for key, names in (("allow", cors.allow_headers), ("expose", cors.expose_headers)):
+        for index, name in enumerate(names):
+            if not _HEADER_NAMES.fullmatch(name):
+                text = f"config: cors.{key}_headers entry {quote(name)} is no name of a header"
+                problems.add(text, ("cors", f"{key}_headers", index))
     if cors.max_age_s < 0:
         problems.add("config: cors.max_age must not be negative", ("cors", "max_age"))
 

@@ -5,6 +5,7 @@ It knows nothing of HTTP, principals or configuration files. apsw is the only SQ
 
 from .access import (
     Access,
+    AttachRule,
     BatchFailure,
     Caps,
     DatabaseUnavailable,
@@ -19,6 +20,7 @@ from .access import (
 
 __all__ = [
     "Access",
+    "AttachRule",
     "BatchFailure",
     "Caps",
     "DatabaseUnavailable",

@@ -20,6 +20,7 @@ import apsw
 from ...types import Result, Statement
 from .access import (
     Access,
+    AttachRule,
     BatchFailure,
     Caps,
     DatabaseUnavailable,
@@ -68,6 +69,16 @@ class Database:
         self._max_open = max_open
 
     @property
+    def file(self) -> str | None:
+        """The path of its file; None: it is in memory."""
+        return self._opener.file
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nobody may write to its file, whatever the grants say (`mode: ro`)."""
+        return self._opener.is_read_only
+
+    @property
     def pinned_count(self) -> int:
         """How many streams hold a connection."""
         return len(self._pinned)
@@ -114,7 +125,9 @@ class Database:
 
         return await self._run(self._worker_for(access, reads=False), on_link, access, deadline)
 
-    async def pin(self, access: Access, *, allow_attach: bool = False) -> PinnedConnection:
+    async def pin(
+        self, access: Access, *, attach_rule: AttachRule | None = None
+    ) -> PinnedConnection:
         """A connection of its own for a stream, with that right for life.
 
         Waits without bound while all are in use: a memory database and `pool.max_open: 1` have one
@@ -126,7 +139,7 @@ class Database:
             await self._slots.acquire()
         try:
             worker = self._stream_worker()
-            pinned = PinnedConnection(self, worker, access, allow_attach=allow_attach)
+            pinned = PinnedConnection(self, worker, access, attach_rule=attach_rule)
             self._pinned.add(pinned)
         except BaseException:
             self._free_slot()
@@ -227,12 +240,17 @@ class PinnedConnection:
     """
 
     def __init__(
-        self, database: Database, worker: Worker, access: Access, *, allow_attach: bool
+        self,
+        database: Database,
+        worker: Worker,
+        access: Access,
+        *,
+        attach_rule: AttachRule | None,
     ) -> None:
         self._database = database
         self._worker = worker
         self._access = access
-        self._allow_attach = allow_attach
+        self._attach_rule = attach_rule
         self._released: asyncio.Task[None] | None = None
 
     async def execute(self, statement: Statement, deadline: float | None = None) -> Result:
@@ -277,7 +295,7 @@ class PinnedConnection:
 
     def prepare(self, link: Link) -> None:
         """Gives the link the stream's right. Runs in the worker."""
-        link.use(self._access, self._database.caps, allow_attach=self._allow_attach)
+        link.use(self._access, self._database.caps, attach_rule=self._attach_rule)
 
     async def _run(self, work: Callable[[Link], T], deadline: float | None) -> T:
         if self._released is not None:

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 
 import apsw
 
-from .access import Access, Caps, DatabaseUnavailable
+from .access import Access, AttachRule, Caps, DatabaseUnavailable
 from .authorizer import Guard, Touch
 from .opening import Opener, apply_limits
+from .regexp import install_regexp
 from .steps import StepReader
 from .waiting import Stopwatch
 
@@ -28,11 +29,12 @@ class Link:
     """A connection and what belongs to it. Made in any thread, then used by one; only `stop` is for
     others.
 
-    caps: those of the statement that runs. touched: what was touched since the connection was as
-    new.
+    database: its name. caps: those of the statement that runs. touched: what was touched since the
+    connection was as new.
     """
 
     def __init__(self, opener: Opener) -> None:
+        self.database = opener.database
         self.caps = Caps()
         self.guard = Guard()
         self.watch = Stopwatch(opener.busy_timeout_s)
@@ -80,9 +82,9 @@ class Link:
             with contextlib.suppress(apsw.ConnectionClosedError):
                 connection.interrupt()
 
-    def use(self, access: Access, caps: Caps, *, allow_attach: bool = False) -> None:
+    def use(self, access: Access, caps: Caps, *, attach_rule: AttachRule | None = None) -> None:
         """Sets the right and the caps of what comes next; prepared statements are authorised anew
-        if the right changes.
+        if the right changes. attach_rule: what may be attached, None: nothing.
 
         Raises: DatabaseUnavailable.
         """
@@ -91,11 +93,11 @@ class Link:
         if caps != self._limited_to:
             apply_limits(connection, caps)
             self._limited_to = caps
-        if access is self.guard.access and allow_attach is self.guard.allow_attach:
+        if access is self.guard.access and attach_rule is self.guard.attach_rule:
             return
         self.guard.access = Access.READ_WRITE  # the switch itself must not be denied
         connection.execute(f"PRAGMA query_only={int(access is Access.READ_ONLY)}")
-        self.guard.access, self.guard.allow_attach = access, allow_attach
+        self.guard.access, self.guard.attach_rule = access, attach_rule
         connection.authorizer = self.guard  # SQLite expires every prepared statement
         self.steps.forget()
 
@@ -159,7 +161,7 @@ class Link:
             self.watch.busy_timeout_s = int(timeout_ms) / 1000
 
     def _install(self, connection: apsw.Connection) -> None:
-        self.guard.access, self.guard.allow_attach = Access.READ_WRITE, False
+        self.guard.access, self.guard.attach_rule = Access.READ_WRITE, None
         self.watch.busy_timeout_s = self._opener.busy_timeout_s
         self.touched = Touch.NOTHING
         self._limited_to = None
@@ -168,6 +170,7 @@ class Link:
         connection.authorizer = self.guard
         connection.set_progress_handler(self.watch.on_progress, PROGRESS_OPERATIONS)
         connection.set_busy_handler(self.watch.on_busy)
+        install_regexp(connection)
         # SQLite's own counters would tell what somebody else changed on this connection.
         for name, function in (("changes", self._changes), ("total_changes", self._total)):
             connection.create_scalar_function(name, function, 0, flags=apsw.SQLITE_INNOCUOUS)

@@ -8,6 +8,7 @@ import pytest
 from quicsql_client.server.config import (
     AuthConfig,
     Config,
+    CORSConfig,
     LimitsConfig,
     ListenerConfig,
     LoggingConfig,
@@ -76,13 +77,28 @@ def test_limits_of_requests_are_taken_over_and_those_of_streams_are_not() -> Non
     assert needs_restart(changed(limits=limits)) == ["limits.max_sessions_per_db: 64 -> 3"]
 
 
+def test_the_slow_log_is_taken_over() -> None:
+    new = changed(logging=LoggingConfig(slow_threshold_s=0.25, expand_params=True))
+    assert applied(new) == [
+        "logging.expand_params: False -> True",
+        "logging.slow_threshold: 0.0 -> 0.25",
+    ]
+    assert needs_restart(new) == []
+
+
+def test_cors_is_taken_over() -> None:
+    new = changed(cors=CORSConfig(enabled=True, origins=("https://a.example",)))
+    assert applied(new) == ["cors changed"]
+    assert needs_restart(new) == []
+
+
 @pytest.mark.parametrize(
     ("sections", "named"),
     [
         ({"listeners": ()}, "listeners"),
         ({"tls": {"p": TLSProfile(mode="self_signed")}}, "tls"),
         ({"server": ServerConfig(data_dir="elsewhere")}, "server"),
-        ({"logging": LoggingConfig(format="json")}, "logging"),
+        ({"logging": LoggingConfig(format="json")}, "logging.format"),
         ({"databases": OLD.databases[:1]}, "database mem removed"),
         (
             {"databases": (OLD.databases[0], memory("mem", pool=PoolConfig(tx_lock="immediate")))},
