@@ -43,9 +43,5 @@ NOT_SERVED_YET: Mapping[str, tuple[str, ...]] = {
         *("x-session-grants-are-live", "x-session-cap-freed-by-kill", "x-feed-ends-on-detach"),
     ),
     "enrolment": ("x-enroll-*",),
-    "CORS": (
-        *("x-cors-preflight-not-allowed", "x-cors-request-method-without-options"),
-        *("x-cors-other-listeners", "x-cors-wildcard"),
-    ),
 }
 """What a later version serves: patterns of the ids of the cases that wait for it."""

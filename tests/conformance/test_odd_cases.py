@@ -25,8 +25,6 @@ NOT_SERVED_YET = {
     "blobs": {119, 179, 180},
     "the admin surface": {126, 127, 128, 129, 130, 131, 175, 176, 177, 178, 190, 192},
     "enrolment": {113, 173, 174},
-    "CORS and Alt-Svc": {136, 137},
-    "ATTACH on streams": {151},
 }
 """Cases of what the server does not serve yet."""
 
