@@ -136,6 +136,10 @@ def _run(
     stack = contextlib.ExitStack()
     try:
         with stack, Timed(link, step.sql, values):
+            if step.is_read_only:
+                link.end_turn()
+            else:
+                stack.enter_context(link.turn_to_write())
             if step.touch & Touch.BUSY_TIMEOUT:
                 stack.enter_context(link.visible_busy_timeout())
             return _counted(
