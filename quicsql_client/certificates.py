@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from .errors import ConfigurationError, TransportWarning
-from .pki.inspection import CertificateFacts, inspect_certificate
+from .pki.inspection import CertificateFacts, inspect_certificate, is_issued_by
 
 __all__ = [
     "ClientCertificate",
@@ -68,7 +68,7 @@ class RootCA:
 
     def issued(self, leaf: x509.Certificate) -> bool:
         """True when one of these certificates signed `leaf`."""
-        return any(_is_issued_by(leaf, authority) for authority in self.certificates)
+        return any(is_issued_by(leaf, authority) for authority in self.certificates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,17 +346,6 @@ def warn_when_key_is_public(path: str | os.PathLike[str]) -> None:
             TransportWarning,
             stacklevel=4,
         )
-
-
-# X.509
-
-
-def _is_issued_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        leaf.verify_directly_issued_by(authority)
-    except Exception:  # whatever a foreign key or signature makes it raise, the answer is no
-        return False
-    return True
 
 
 # PEM to a file for OpenSSL, which reads keys from files only

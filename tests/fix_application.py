@@ -14,7 +14,11 @@ import pytest
 
 from quicsql_client.server.app import Application
 from quicsql_client.server.config import Config
+from quicsql_client.server.control import ControlPlane
 from quicsql_client.server.engine import Caps
+from quicsql_client.server.grants import RuntimeGrants
+from quicsql_client.server.metastore import MetaStore
+from quicsql_client.server.places import Places
 from quicsql_client.server.registry import Registry
 from quicsql_client.server.sessions import Sessions
 from tests.fix_principals import Leaf
@@ -116,6 +120,7 @@ class Running:
     application: Application
     registry: Registry
     sessions: Sessions
+    control: ControlPlane | None
 
     def client(
         self, token: str | None = None, *, methods: Iterable[str] = ("bearer", "none")
@@ -125,33 +130,48 @@ class Running:
         return Client(self.application.on(frozenset(methods), "test"), headers)
 
 
+META_STORE = "meta.db"
+
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Start an application: `async with start(config) as running`."""
+    """Start an application: `async with start(config) as running`; its data_dir is tmp_path."""
 
     @contextlib.asynccontextmanager
     async def starting(config: Config, **keys: Any) -> AsyncIterator[Running]:
         limits = config.limits
+        clock = keys.pop("clock", None) or asyncio.get_running_loop().time
         registry = Registry(
             config.databases,
             data_dir=str(tmp_path),
             caps=Caps(limits.max_rows, limits.max_result_bytes, limits.statement_timeout_s),
+            idle_timeout_s=limits.idle_handle_timeout_s,
+            clock=clock,
         )
-        await registry.open()
+        store = MetaStore(str(tmp_path / META_STORE))
+        control = None
+        if config.control_plane.enabled:
+            await store.open()
+            places = Places(str(tmp_path), own=(str(tmp_path / META_STORE),))
+            control = ControlPlane(store, RuntimeGrants(), registry, places)
+            await control.load()
+        await registry.open(lazily=control.created if control is not None else frozenset())
         sessions = Sessions(
             tx_idle_timeout_s=limits.tx_idle_timeout_s,
             max_tx_lifetime_s=limits.max_tx_lifetime_s,
             max_sessions_per_db=limits.max_sessions_per_db,
-            clock=keys.pop("clock", None) or asyncio.get_running_loop().time,
+            clock=clock,
         )
         try:
-            application = Application(config, registry=registry, sessions=sessions, **keys)
-            yield Running(application, registry, sessions)
+            application = Application(
+                config, registry=registry, sessions=sessions, control=control, **keys
+            )
+            yield Running(application, registry, sessions, control)
         finally:
             await sessions.close()
             await registry.close()
+            await store.close()
 
     return starting

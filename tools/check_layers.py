@@ -56,7 +56,7 @@ _RULES = (
 )
 _STORE = (
     *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
-    "server.attaching",
+    *("server.attaching", "server.control", "server.drafts"),
 )
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
@@ -103,11 +103,11 @@ _TABLE: dict[str, Layer] = {
     "quicsql_dbapi.*": _layer("quicsql_client", "errors", "types"),
     "quicsql_dbapi.sqlalchemy.*": _layer("quicsql_dbapi.*", libraries="sqlalchemy"),
     # 6. and 7. the server, from the bottom up; it never imports the client
-    "server.config.*": _layer("errors", libraries="yaml msgspec", not_standard=_IO),
+    "server.config.*": _layer("errors", "pki.*", libraries="yaml msgspec", not_standard=_IO),
     "server.logs": _layer("server.config.*"),
     "server.listeners.*": _layer(
         *("errors", "types", "tls", "pki.*"),
-        libraries="h11 h2 hpack hyperframe jh2 aioquic cryptography",
+        libraries="h11 h2 hpack hyperframe jh2 aioquic pylsqpack OpenSSL cryptography",
     ),
     "server.engine.*": _layer(*_SHARED, "server.config.*", "server.logs", libraries="apsw re2"),
     "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),
@@ -121,6 +121,12 @@ _TABLE: dict[str, Layer] = {
     "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
     "server.cors": _layer("wire.messages", "server.config.*", pure=True),
     "server.grants": _layer(),
+    "server.places": _layer(),
+    "server.drafts": _layer(),
+    "server.control": _layer(
+        *("errors", "server.config.*", "server.engine.*", "server.registry"),
+        *("server.grants", "server.metastore.*", "server.places"),
+    ),
     "server.limits": _layer("errors", "server.config.*"),
     "server.metrics": _layer(),
     "server.policy": _layer("errors", "server.config.*", "server.grants"),

@@ -18,7 +18,17 @@ from typing import Final, TypeAlias
 
 from ..wire.health import encode_health
 from ..wire.messages import Response
-from .api import challenge, changeset, cursor, hrana, metrics, native, session, transfer
+from .api import (
+    admin,
+    challenge,
+    changeset,
+    cursor,
+    hrana,
+    metrics,
+    native,
+    session,
+    transfer,
+)
 from .api.authentication import authenticate, renewal_headers
 from .api.exchange import (
     READ_ONLY,
@@ -37,8 +47,10 @@ from .api.exchange import (
 from .attaching import Attaching
 from .auth import Authenticator, Signers
 from .config import Config
+from .control import ControlPlane
 from .cors import CORS
-from .engine import DatabaseUnavailable
+from .engine import CannotOpen, DatabaseUnavailable
+from .grants import RuntimeGrants
 from .limits import Limits
 from .logs import fields
 from .policy import Level, Policy, principals_that_lost
@@ -64,9 +76,9 @@ _NO_CONTENT: Final = 204
 class Application:
     """The ASGI 3 application of the server, shared by its listeners.
 
-    registry, sessions: open ones, which the caller closes after the last listener. body_timeout_s:
-    how long a request's body may take. signers: of challenges and session tokens; new ones when
-    not given.
+    registry, sessions: open ones, which the caller closes after the last listener. control: of
+    `/_admin`, loaded; None turns it off. body_timeout_s: how long a request's body may take.
+    signers: of challenges and session tokens; new ones when not given.
     """
 
     def __init__(
@@ -75,6 +87,7 @@ class Application:
         *,
         registry: Registry,
         sessions: Sessions,
+        control: ControlPlane | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
         signers: Signers | None = None,
     ) -> None:
@@ -83,14 +96,15 @@ class Application:
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
         self._signers = signers or Signers.of(config.auth)
-        self._settings = _settings(config, self._signers)
+        self._grants = control.grants if control is not None else RuntimeGrants()
+        self._settings = self.prepare(config)
         self._services = Services(
             registry=registry,
             sessions=sessions,
             limits=limits,
             attaching=Attaching(config, registry),
             routing=config.routing,
-            has_control_plane=config.control_plane.enabled,
+            control=control,
             has_enrolment=config.auth.enroll.enabled,
             body_timeout_s=body_timeout_s,
         )
@@ -104,20 +118,32 @@ class Application:
                 raise NotImplementedError(f"only HTTP is served, not {scope['type']!r}")
             exchange = Exchange(scope, receive, listening, self._settings, self._services)
             try:
-                await _send(await _respond(exchange), exchange.method, send)
+                answer = await _respond(exchange)
+                if isinstance(answer, Response):
+                    _run_all(exchange.when_answered)
+                await _send(answer, exchange.method, send)
             finally:
-                for finish in exchange.at_end:
-                    finish()
+                _run_all(exchange.when_answered)
+                _run_all(exchange.at_end)
 
         return application
 
     def prepare(self, config: Config) -> Settings:
         """What a reload would take over; reads the key roster. Raises: ConfigurationError."""
-        return _settings(config, self._signers)
+        return Settings(
+            authenticator=Authenticator(config.auth, self._signers),
+            policy=Policy(config, self._grants),
+            cors=CORS(config.cors),
+            admins=frozenset(config.control_plane.admins),
+            max_request_bytes=config.limits.max_request_bytes,
+            max_export_bytes=config.limits.max_export_bytes,
+            max_restore_bytes=config.limits.max_restore_bytes,
+            statement_timeout_s=config.limits.statement_timeout_s,
+        )
 
     def reload(self, config: Config, prepared: Settings | None = None) -> frozenset[str]:
-        """Take over principals, grants, limits, caps and CORS, for the next request on any
-        connection.
+        """Take over principals, server-admins, grants, limits, caps and CORS, for the next request
+        on any connection.
 
         prepared: what `prepare` gave for this configuration, None: prepare it now.
         The key roster is read again; session tokens keep their keys and lifetimes, and those of
@@ -138,15 +164,9 @@ class Application:
         return principals_that_lost(old.policy, self._settings.policy) | gone
 
 
-def _settings(config: Config, signers: Signers) -> Settings:
-    return Settings(
-        authenticator=Authenticator(config.auth, signers),
-        policy=Policy(config),
-        cors=CORS(config.cors),
-        max_request_bytes=config.limits.max_request_bytes,
-        max_export_bytes=config.limits.max_export_bytes,
-        statement_timeout_s=config.limits.statement_timeout_s,
-    )
+def _run_all(actions: list[Callable[[], None]]) -> None:
+    while actions:
+        actions.pop(0)()
 
 
 async def _respond(exchange: Exchange) -> Answer:
@@ -174,6 +194,9 @@ async def _answer(exchange: Exchange) -> Answer:
         raise LookupError("the last stage always answers")
     except Refusal as refusal:
         return refusal.response()
+    except CannotOpen as exc:
+        _log.error("database %s does not open: %s", exchange.database, exc)
+        return Refusal(500, "internal error").response()
     except DatabaseUnavailable as exc:
         _log.warning("database %s is not available: %s", exchange.database, exc)
         return unavailable("database temporarily unavailable").response()
@@ -250,9 +273,7 @@ async def _answer_server_paths(exchange: Exchange) -> Response | None:
     if path == "/_metrics":
         return metrics.report(exchange)
     if path == "/_admin" or path.startswith("/_admin/"):
-        if not exchange.services.has_control_plane:
-            raise Refusal(404, "control plane not enabled")
-        raise _not_served(path)
+        return await admin.answer(exchange)
     raise Refusal(404, "reserved path not available")
 
 

@@ -79,7 +79,7 @@ class Attaching:
             return _NO_DATABASE
         if _is_same(path, self._store):
             return _OF_THE_SERVER
-        for one in self._registry.served():
+        for one in self._registry.list():
             if one.file is None or not _is_same(path, one.file):
                 continue
             if one.is_read_only or level_on(one.name) < Level.READ_WRITE:

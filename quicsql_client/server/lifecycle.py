@@ -12,9 +12,8 @@ import logging
 import math
 import os
 import signal
-import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -24,16 +23,33 @@ import msgspec
 from ..errors import ConfigurationError
 from .alt_svc import AltSvc
 from .app import Application
-from .config import Config, ConfigError, ListenerConfig, LoadedConfig, TLSProfile, load_config
+from .config import (
+    Config,
+    ConfigError,
+    DatabaseConfig,
+    ListenerConfig,
+    LoadedConfig,
+    MetaStoreConfig,
+    TLSProfile,
+    load_config,
+)
+from .control import ControlPlane
+from .drafts import sweep
 from .engine import Caps, DatabaseUnavailable
+from .grants import RuntimeGrants
 from .listeners import (
     ClientAuth,
     Listener,
+    TLSContext,
     open_listener,
+    quic_context,
     self_signed_context,
+    self_signed_quic_context,
     server_context,
 )
 from .logs import LOGGER_NAME, configure_logging, escaped
+from .metastore import MetaStore
+from .places import Places
 from .registry import Registry
 from .reloading import Changes, compare, databases_added, opens_up
 from .sessions import Sessions
@@ -46,8 +62,7 @@ _log = logging.getLogger(LOGGER_NAME)
 DRAIN_S: Final = 10.0
 """How long requests in flight may take to finish (protocol/transports.md, Shutdown)."""
 
-_UNBUILT_TRANSPORTS: Final = frozenset(("h3",))
-_TLS_TRANSPORTS: Final = frozenset(("h2",))
+_TLS_TRANSPORTS: Final = frozenset(("h2", "h3"))
 _OWNER_ONLY: Final = 0o077
 
 
@@ -61,8 +76,13 @@ class Server:
     def __init__(self, config: Config, *, watch_interval_s: float = WATCH_INTERVAL_S) -> None:
         self._started_with = self._config = config
         self._registry = Registry(
-            config.databases, data_dir=config.server.data_dir, caps=_caps(config)
+            config.databases,
+            data_dir=config.server.data_dir,
+            caps=_caps(config),
+            idle_timeout_s=config.limits.idle_handle_timeout_s,
         )
+        self._store: MetaStore | None = None
+        self._control: ControlPlane | None = None
         self._sessions: Sessions | None = None
         self._application: Application | None = None
         self._open: list[_Open] = []
@@ -78,15 +98,18 @@ class Server:
         return tuple(entry.listener for entry in self._open)
 
     async def start(self) -> None:
-        """Open every database, then every listener in order; if one fails, close them all.
+        """Open the meta store, every database, then every listener in order; if one fails, close
+        them all.
 
         Raises: ConfigurationError, with the text to log.
         """
         try:
-            await self._registry.open()
+            self._control = control = await self._open_control()
+            created = control.created if control is not None else frozenset()
+            await self._registry.open(lazily=created)
             self._sessions = sessions = _sessions(self._config)
             self._application = Application(
-                self._config, registry=self._registry, sessions=sessions
+                self._config, registry=self._registry, sessions=sessions, control=control
             )
             for listener in self._config.listeners:
                 await self._open_listener(listener, self._application)
@@ -95,6 +118,22 @@ class Server:
         except BaseException:
             await self.stop(grace_s=0.0)
             raise
+
+    async def _open_control(self) -> ControlPlane | None:
+        """The control plane with what it kept; None when it is off."""
+        config = self._config
+        if not config.control_plane.enabled:
+            return None
+        kept = config.server.meta_store or MetaStoreConfig()
+        path = os.path.join(config.server.data_dir, kept.path)
+        self._store = store = MetaStore(path)
+        await store.open()
+        places = Places(config.server.data_dir, own=(path,))
+        control = ControlPlane(store, RuntimeGrants(), self._registry, places)
+        await control.load()
+        files = [database.file for database in self._registry.list() if database.file]
+        sweep({config.server.data_dir or ".", *map(os.path.dirname, map(os.path.realpath, files))})
+        return control
 
     async def _open_listener(self, config: ListenerConfig, application: Application) -> None:
         try:
@@ -105,12 +144,6 @@ class Server:
             raise ConfigurationError(f"start listeners: {place}{reason}") from exc
 
     async def _listen(self, config: ListenerConfig, application: Application) -> None:
-        if config.transport in _UNBUILT_TRANSPORTS:
-            _log.info(
-                "listener %s skipped: transport %s is not served by this version",
-                *(config.name, config.transport),
-            )
-            return
         files = certificate_files(config, self._config)
         make_context = _context_maker(config, self._config)
         listener = await open_listener(
@@ -124,8 +157,8 @@ class Server:
         self._open.append(_Open(listener, make_context, files))
 
     async def reload(self, config: Config) -> Changes:
-        """Take over principals, grants, limits, added databases and the contents of TLS files; say
-        what changed and what could not.
+        """Take over principals, server-admins, grants, limits, added databases and the contents of
+        TLS files; say what changed and what could not.
 
         In force for the next request on every connection; connections stay. Streams of principals
         that are gone or lost a grant are rolled back. Raises: ConfigurationError, and nothing was
@@ -170,13 +203,14 @@ class Server:
                     lost = application.reload(self._config, prepared)
                     await sessions.end_of_principals(lost)
 
-    def _fresh_contexts(self) -> list[tuple[_Open, ssl.SSLContext]]:
+    def _fresh_contexts(self) -> list[tuple[_Open, TLSContext]]:
         """The certificates, read anew, all before any is taken. Self-signed ones stay."""
         return [(entry, entry.make_context()) for entry in self._open if entry.make_context]
 
     async def _add_databases(self, config: Config) -> None:
         """Open the databases that are not served yet: all of them, or none."""
         added = databases_added(self._started_with, config)
+        self._refuse_created(added)
         opened: list[str] = []
         try:
             for database in added:
@@ -189,6 +223,15 @@ class Server:
         databases = (*self._started_with.databases, *added)
         self._started_with = msgspec.structs.replace(self._started_with, databases=databases)
 
+    def _refuse_created(self, added: Sequence[DatabaseConfig]) -> None:
+        created = self._control.created if self._control is not None else frozenset()
+        for database in added:
+            if database.name in created:
+                raise ConfigurationError(
+                    f'open database "{database.name}": one of this name was created at run time: '
+                    "detach it first, or choose another name"
+                )
+
     async def drain(self, grace_s: float = DRAIN_S) -> int:
         """Stop accepting and wait at most grace_s for what is in flight.
 
@@ -198,7 +241,7 @@ class Server:
         return sum(await asyncio.gather(*(listener.drain(grace_s) for listener in listeners)))
 
     async def stop(self, grace_s: float = DRAIN_S) -> int:
-        """Drain, roll back the streams that are left, close the databases.
+        """Drain, roll back the streams that are left, close the databases and the meta store.
 
         Gives the number of requests that were cut off.
         """
@@ -208,6 +251,8 @@ class Server:
         if self._sessions is not None:
             await self._sessions.close()
         await self._registry.close()
+        if self._store is not None:
+            await self._store.close()
         return aborted
 
 
@@ -220,35 +265,35 @@ class _Open:
     """
 
     listener: Listener
-    make_context: Callable[[], ssl.SSLContext] | None
+    make_context: Callable[[], TLSContext] | None
     files: WatchedFiles
 
 
-def _context_maker(listener: ListenerConfig, config: Config) -> Callable[[], ssl.SSLContext] | None:
+def _context_maker(listener: ListenerConfig, config: Config) -> Callable[[], TLSContext] | None:
     """What builds the TLS context of a listener; None where its transport has none."""
     if listener.transport not in _TLS_TRANSPORTS:
         return None
     profile = config.tls[listener.tls or ""]
+    self_signed: Callable[..., TLSContext] = self_signed_quic_context
+    from_files: Callable[..., TLSContext] = quic_context
+    if listener.transport != "h3":  # QUIC has no TLS before 1.3
+        self_signed = partial(self_signed_context, min_version=profile.min_version)
+        from_files = partial(server_context, min_version=profile.min_version)
     client_ca = profile.client_ca or None
     client_auth = _client_auth(listener, profile)
     if profile.mode == "self_signed":
-        context = self_signed_context(
-            hosts=profile.hosts,
-            client_ca=client_ca,
-            client_auth=client_auth,
-            min_version=profile.min_version,
-        )
+        context = self_signed(hosts=profile.hosts, client_ca=client_ca, client_auth=client_auth)
         return lambda: context  # its certificate lives as long as the listener
     if profile.mode != "files":
         raise ConfigurationError(
             f"tls mode {profile.mode!r} is not served by this version: use files or self_signed"
         )
-    return lambda: server_context(
+    return partial(
+        from_files,
         cert=profile.cert,
         key=profile.key,
         client_ca=client_ca,
         client_auth=client_auth,
-        min_version=profile.min_version,
     )
 
 

@@ -40,7 +40,9 @@ class Policy:
         """What the principal ("" is anonymous) may do on the database, served or not."""
         if self._is_open and not self._made:
             return Level.READ_WRITE
-        granted = (self._levels.get(database, {}), self._made.of(database))
+        is_overruled = self._made.overrules(database)
+        configured = {} if is_overruled else self._levels.get(database, {})
+        granted = (configured, self._made.of(database))
         return max(
             levels.get(name, Level.NONE) for levels in granted for name in (principal, WILDCARD)
         )

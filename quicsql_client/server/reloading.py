@@ -21,6 +21,8 @@ RELOADED_LIMITS: Final = frozenset(
         "max_rows",
         "max_result_bytes",
         "max_request_bytes",
+        "max_export_bytes",
+        "max_restore_bytes",
         "statement_timeout",
         "max_concurrent_per_db",
         "rate",
@@ -33,7 +35,6 @@ _FIXED_SECTIONS: Final = (
     "routing",
     "tls",
     "listeners",
-    "control_plane",
     "changefeed",
 )
 
@@ -56,7 +57,10 @@ def compare(old: Config, new: Config, *, started_with: Config) -> Changes:
     """
     added = (f"database {database.name} added" for database in databases_added(started_with, new))
     cors = ("cors changed",) if old.cors != new.cors else ()
-    applied = (*added, *_principals(old, new), *_grants(old, new), *cors, *_slow_log(old, new))
+    applied = (
+        *(*added, *_principals(old, new), *_admins(old, new), *_grants(old, new)),
+        *(*cors, *_slow_log(old, new)),
+    )
     return Changes((*applied, *_limits(old, new, reloaded=True)), tuple(_fixed(started_with, new)))
 
 
@@ -75,6 +79,12 @@ def _principals(old: Config, new: Config) -> Iterator[str]:
     before = {principal.name: principal for principal in old.auth.principals}
     after = {principal.name: principal for principal in new.auth.principals}
     yield from (f"principal {name} {change}" for name, change in _differences(before, after))
+
+
+def _admins(old: Config, new: Config) -> Iterator[str]:
+    before = dict.fromkeys(old.control_plane.admins)
+    after = dict.fromkeys(new.control_plane.admins)
+    yield from (f"server-admin {name} {change}" for name, change in _differences(before, after))
 
 
 def _grants(old: Config, new: Config) -> Iterator[str]:
@@ -107,6 +117,8 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
     yield from (name for name in _FIXED_SECTIONS if getattr(old, name) != getattr(new, name))
     if old.logging.format != new.logging.format:
         yield "logging.format"
+    if old.control_plane.enabled != new.control_plane.enabled:
+        yield "control_plane.enabled"
     if _without_principals(old) != _without_principals(new):
         yield "auth (all but principals and authorized_keys)"
     before = {d.name: msgspec.structs.replace(d, grants=()) for d in old.databases}

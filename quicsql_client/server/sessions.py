@@ -179,6 +179,16 @@ class Sessions:
         finally:
             self._slots[session.database.name] -= 1
 
+    def get(self, session_id: bytes) -> Session:
+        """The open stream of that id. Raises KeyError if there is none."""
+        return self._open[session_id]
+
+    def ages(self, session: Session) -> tuple[float, float]:
+        """For how many seconds a stream has been open, and idle: 0 while a request has it."""
+        now = self._clock()
+        idle_s = 0.0 if session.is_busy else now - session.idle_since
+        return now - session.opened_at, idle_s
+
     async def kill(self, session_id: bytes) -> bool:
         """Closes an idle stream; False while a request has it. Raises KeyError if there is none."""
         session = self._open[session_id]

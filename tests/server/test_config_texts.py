@@ -1,6 +1,5 @@
-"""Each text that the configuration's specification gives, on the smallest file that earns it.
-
-Odd-cases 140-142.
+"""Each text that the configuration's specification gives, on the smallest file that earns it:
+odd-cases 140, 141, 142.
 """
 
 from __future__ import annotations
@@ -25,6 +24,11 @@ _OPEN_ENROLL = _ENROLL % "enabled: true, policy: open, %s"
 _PROVISION = _OPEN_ENROLL % "provision: {%s}"
 _CORS = "cors: {enabled: true, %s}\n"
 
+_STORE_WITH_KEY = (
+    "auth: {principals: [{name: a}]}\ncontrol_plane: {enabled: true, admins: [a]}\n"
+    "secrets: [{name: env, type: env}]\nserver: {meta_store: {key: 'env:STORE'}}"
+)
+
 # (file, the beginning of the one problem, the key it is at)
 CASES = [
     # server
@@ -36,6 +40,11 @@ CASES = [
     (
         "server: {meta_store: {backend: file, key: plain}}",
         "config: meta_store key must be a reference",
+        "server.meta_store.key",
+    ),
+    (
+        _STORE_WITH_KEY,
+        "config: meta_store key asks for an encrypted store, which this server does not have",
         "server.meta_store.key",
     ),
     # databases
@@ -193,6 +202,11 @@ CASES = [
         _PROFILE % "cert: c",
         'config: tls profile "p" missing mode (files|self_signed)',
         "tls.p.mode",
+    ),
+    (
+        _PROFILE % "mode: qip" + _LISTENER % "transport: h2, tls: p",
+        'config: listener "l": this server has no tls mode qip: ',
+        "listeners[0].tls",
     ),
     (_PROFILE % "mode: x", 'config: tls profile "p" unknown mode "x"', "tls.p.mode"),
     (

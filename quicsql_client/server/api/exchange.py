@@ -17,6 +17,7 @@ from ...wire.messages import JSON_HEADERS, Headers, Response
 from ..attaching import Attaching
 from ..auth import ANONYMOUS, Authenticator, Principal
 from ..config import RoutingConfig
+from ..control import ControlPlane
 from ..cors import CORS
 from ..engine import Access, UnknownDatabase
 from ..limits import Limits
@@ -81,21 +82,23 @@ class Settings:
     authenticator: Authenticator
     policy: Policy
     cors: CORS
+    admins: frozenset[str]
     max_request_bytes: int
     max_export_bytes: int
+    max_restore_bytes: int
     statement_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives a reload."""
+    """What outlives a reload. control: None when the control plane is off."""
 
     registry: Registry
     sessions: Sessions
     limits: Limits
     attaching: Attaching
     routing: RoutingConfig
-    has_control_plane: bool
+    control: ControlPlane | None
     has_enrolment: bool
     body_timeout_s: float
     metrics: Metrics = field(default_factory=Metrics)
@@ -131,7 +134,8 @@ class Exchange:
     """A request with what the stages before have found out about it.
 
     principal: ANONYMOUS until authenticated. database, endpoint: "" until routed. level: NONE until
-    authorised. at_end: called when the answer has been sent, or cannot be.
+    authorised. at_end: called when the answer has been sent, or cannot be; when_answered: before it
+    is sent, unless it is streamed.
     """
 
     scope: Scope
@@ -144,6 +148,7 @@ class Exchange:
     endpoint: str = ""
     level: Level = Level.NONE
     at_end: list[Callable[[], None]] = field(default_factory=list)
+    when_answered: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def method(self) -> str:
@@ -166,30 +171,67 @@ class Exchange:
         return next(values, b"").decode("latin-1")
 
     @property
+    def closing(self) -> Headers:
+        """The header fields of an answer after which the connection is of no use: the rest of the
+        body may never come.
+        """
+        is_http1 = str(self.scope["http_version"]).startswith("1")
+        return (("connection", "close"),) if is_http1 else ()
+
+    @property
     def access(self) -> Access:
         """What the principal's level allows its statements to do."""
         return Access.READ_WRITE if self.level >= Level.READ_WRITE else Access.READ_ONLY
 
-    def opened_database(self) -> Database:
-        """The database of the request. Raises Refusal: 404 when it is not served."""
+    @property
+    def is_server_admin(self) -> bool:
+        """Whether the principal is one of the server's admins; nobody is by a grant."""
+        return self.principal.name in self.settings.admins
+
+    def served_database(self, name: str | None = None) -> Database:
+        """A database, the request's own unless named, for a look: it may be detached or restored
+        meanwhile. Raises Refusal: 404 when it is not served.
+        """
         try:
-            return self.services.registry.get(self.database)
+            return self.services.registry.get(self.database if name is None else name)
         except UnknownDatabase:
             raise Refusal(404, "unknown database") from None
 
-    async def read_body(self) -> bytes:
-        """The whole body.
+    def opened_database(self, name: str | None = None) -> Database:
+        """A database, the request's own unless named, in use until the request is answered.
+
+        Raises: Refusal, 404 when it is not served; DatabaseUnavailable while it is reserved.
+        """
+        database = self.served_database(name)
+        database.usage.begin()
+        self.when_answered.append(database.usage.end)
+        return database
+
+    async def read_body(self, max_bytes: int | None = None) -> bytes:
+        """The whole body. max_bytes: the cap, None: that of the limits.
 
         Raises: Refusal, 413 over the cap, 400 when it stalls or the client goes away.
         """
+        cap = self.settings.max_request_bytes if max_bytes is None else max_bytes
         try:
             async with asyncio.timeout(self.services.body_timeout_s):
-                return await self._read_capped(self.settings.max_request_bytes)
+                return await self._read_capped(cap)
         except (TimeoutError, ClientGone):
-            closing: Headers = ()
-            if str(self.scope["http_version"]).startswith("1"):
-                closing = (("connection", "close"),)
-            raise Refusal(400, "read body", closing) from None
+            raise Refusal(400, "read body", self.closing) from None
+
+    async def body_chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body, piece by piece as it comes, for a reader with a cap of its own.
+
+        Raises: TimeoutError when no piece comes for the body's time, ClientGone.
+        """
+        has_more = True
+        while has_more:
+            async with asyncio.timeout(self.services.body_timeout_s):
+                message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            has_more = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def _read_capped(self, max_bytes: int) -> bytes:
         chunks: list[bytes] = []

@@ -46,6 +46,12 @@ def _check_meta_store(config: Config, problems: Problems) -> None:
             "config: meta_store key must be a reference to a declared secret source (source:name)"
         )
         problems.add(text, (*path, "key"))
+    elif store.key and config.control_plane.enabled:
+        text = (
+            "config: meta_store key asks for an encrypted store, which this server does not have "
+            "(without a key it is a plain SQLite file, for its owner alone)"
+        )
+        problems.add(text, (*path, "key"))
 
 
 def _check_control_plane(config: Config, problems: Problems) -> None:

@@ -11,7 +11,9 @@ Hrana errors.
         TransactionDenied  ... because it is transaction control in a stateless request
       MaskedFailure      anything whose text is not for clients; the cause is in `__cause__`
       BatchFailure       one of these inside a batch: index, error
-    UnknownDatabase, DatabaseUnavailable
+    UnknownDatabase, DatabaseBusy
+    DatabaseUnavailable    for now: it is reserved, or being closed
+      CannotOpen             it does not open
 """
 
 from __future__ import annotations
@@ -114,4 +116,12 @@ class UnknownDatabase(Exception):
 
 
 class DatabaseUnavailable(Exception):
-    """The database is served, but cannot be used now: it does not open, or it is being closed."""
+    """The database is served, but cannot be used now."""
+
+
+class CannotOpen(DatabaseUnavailable):
+    """The database does not open; the message is SQLite's, and not for clients."""
+
+
+class DatabaseBusy(Exception):
+    """The database cannot be reserved: somebody uses it."""

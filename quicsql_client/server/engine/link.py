@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import apsw
 
-from .access import Access, AttachRule, Caps, DatabaseUnavailable
+from .access import Access, AttachRule, CannotOpen, Caps
 from .authorizer import Guard, Touch
 from .opening import Opener, apply_limits
 from .regexp import install_regexp
@@ -49,14 +49,12 @@ class Link:
 
     @property
     def connection(self) -> apsw.Connection:
-        """The open connection; opened now if it is not. Raises DatabaseUnavailable when it does not
-        open.
-        """
+        """The open connection; opened now if it is not. Raises CannotOpen."""
         if self._opened is None:
             try:
                 opened = self._opener.open()
             except apsw.Error as error:
-                raise DatabaseUnavailable(str(error)) from error
+                raise CannotOpen(str(error)) from error
             self._install(opened)
             self._opened = opened
         return self._opened
@@ -87,7 +85,7 @@ class Link:
         """Sets the right and the caps of what comes next; prepared statements are authorised anew
         if the right changes. attach_rule: what may be attached, None: nothing.
 
-        Raises: DatabaseUnavailable.
+        Raises: CannotOpen.
         """
         connection = self.connection
         self.caps = caps

@@ -17,6 +17,9 @@ from ...errors import ConfigurationError
 
 T = TypeVar("T")
 
+StoreError = apsw.Error
+"""What `MetaStore.run` raises when SQLite fails, for those who must not know SQLite."""
+
 # Each script brings a store from the version of its place to the next; none is ever changed.
 _UPGRADES: Final = (
     """
@@ -65,7 +68,7 @@ class MetaStore:
     async def run(self, work: Callable[[apsw.Connection], T]) -> T:
         """What work gives, in one write transaction: all that it did is kept, or nothing.
 
-        Raises: whatever work raises, apsw.Error among it.
+        Raises: whatever work raises, StoreError among it.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._in_transaction, work)

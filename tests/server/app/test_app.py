@@ -330,16 +330,11 @@ async def test_blob_paths_look_at_the_level_before_the_method(granted: Running) 
 async def test_parts_of_later_versions_say_so(start: Start) -> None:
     config = msgspec.structs.replace(
         GRANTED,
-        control_plane=ControlPlaneConfig(enabled=True, admins=("root",)),
         auth=msgspec.structs.replace(PRINCIPALS, enroll=EnrollConfig(enabled=True)),
     )
     async with start(config) as running:
         nobody = running.client(methods=["keyring"])
         await refused(nobody, "POST", "/_auth/enroll", 501, NOT_SERVED + "/_auth/enroll")
-        root = running.client("root-token")
-        path = "/_admin/databases"
-        await refused(root, "GET", path, 501, NOT_SERVED + path)
-        await refused(running.client(methods=["bearer"]), "GET", path, 401, AUTHENTICATE)
 
 
 async def test_the_rate_is_by_principal_and_comes_after_the_level(start: Start) -> None:  # 115

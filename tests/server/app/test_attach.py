@@ -282,16 +282,16 @@ async def test_what_cannot_be_attached(
         folder.mkdir()
     (root / "away").symlink_to(tmp_path)
     os.mkfifo(root / "pipe")
-    before = names(tmp_path)
     server = ServerConfig(
         data_dir=str(root), meta_store=MetaStoreConfig(backend="file", path="meta.db")
     )
     databases = (memory("mem"), stored("app", *GRANTS, mode="rwc"))
     config = configuration(tmp_path, server=server, databases=databases)
     async with start(config) as running:
+        before = names(tmp_path)
         said = await refusal(running.client("root"), name.format(root=root))
+        assert names(tmp_path) == before
     assert reason in said
-    assert names(tmp_path) == before
 
 
 async def test_the_meta_store_of_the_default(root: Client, tmp_path: Path) -> None:
