@@ -6,15 +6,16 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+import apsw
 import pytest
 
 from quicsql_client.server.engine import Access, SQLFailure, StatementTimeout
 from quicsql_client.server.engine.turns import SHARE_S, WriteTurns
 from quicsql_client.server.engine.waiting import Stopwatch
 from quicsql_client.types import Statement
-from tests.fix_engine import ROLLBACK, WAL, OpenDesk, Pool, Settings
+from tests.fix_engine import LONG_S, ROLLBACK, WAL, Desk, OpenDesk, Pool, Settings
 
 WAIT_S = 10.0
 PATIENT = Settings(effective_pragmas={"journal_mode": "WAL", "busy_timeout": 60_000})
@@ -124,8 +125,31 @@ def test_whoever_gives_up_waits_no_more(queue: Queue) -> None:
     queue.end()
 
 
-async def test_streams_do_not_starve_stateless_writes_nor_each_other(open_desk: OpenDesk) -> None:
-    desk = await open_desk(PATIENT)
+INSERT = "INSERT INTO t VALUES ('stateless')"
+
+
+async def _insert(desk: Desk) -> None:
+    await desk.run(INSERT)
+
+
+async def _batch(desk: Desk) -> None:
+    await desk.batch(INSERT, "SELECT 1")
+
+
+async def _call(desk: Desk) -> None:
+    def work(connection: apsw.Connection) -> None:
+        connection.execute(INSERT)
+
+    await desk.database.call(work, Access.READ_WRITE, time.monotonic() + LONG_S)
+
+
+@pytest.mark.parametrize("lock", ["", "immediate"])
+@pytest.mark.parametrize("write_once", [_insert, _batch, _call])
+async def test_streams_do_not_starve_stateless_writes_nor_each_other(
+    write_once: Callable[[Desk], Awaitable[None]], lock: str, open_desk: OpenDesk
+) -> None:
+    pragmas: dict[str, bool | int | float | str] = {"journal_mode": "WAL", "busy_timeout": 60_000}
+    desk = await open_desk(Settings(effective_pragmas=pragmas, pool=Pool(tx_lock=lock)))
     await desk.run("CREATE TABLE t(who)")
     committed: Counter[int] = Counter()
     is_over, are_many = asyncio.Event(), asyncio.Event()
@@ -144,7 +168,7 @@ async def test_streams_do_not_starve_stateless_writes_nor_each_other(open_desk: 
     waits = []
     for _ in range(20):
         before = committed.total()
-        await desk.run("INSERT INTO t VALUES ('stateless')")
+        await write_once(desk)
         waits.append(committed.total() - before)
     await are_many.wait()
     is_over.set()
