@@ -114,6 +114,11 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     area: str
     steps: tuple[Step, ...]
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether it waits, so that its answers depend on how quickly it is played."""
+        return any(step.send.wait or step.during for step in self.steps)
+
 
 @cache
 def load_cases(variant: str) -> tuple[Case, ...]:

@@ -14,6 +14,7 @@ from .recording import VARIANTS, load_cases
 from .serving import play_variant
 from .variants import Identities
 
+TIMED = {case.id for variant in VARIANTS for case in load_cases(variant) if case.is_timed}
 CASES = [(variant, case.id) for variant in VARIANTS for case in load_cases(variant)]
 
 # The first test plays everything; the others look at what came out.
@@ -27,7 +28,8 @@ def outcome_of(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> OutcomeOf:
     """The outcome of a case. All that were chosen for this run are played once, in file order, the
-    variants beside each other.
+    variants beside each other. One that waits, and differs, is played once more on its own: on a
+    busy machine time may have run away from it.
     """
     chosen: dict[str, list[str]] = {}
     for item in request.session.items:
@@ -41,20 +43,32 @@ def outcome_of(
             variant: pool.submit(play_variant, variant, cases, root / variant, identities)
             for variant, cases in chosen.items()
         }
-    return lambda variant, case: played[variant].result()[case]
+
+    def outcome(variant: str, case: str) -> Outcome:
+        found = played[variant].result()[case]
+        if case in TIMED and _unexpected(case, found) and not _not_served_yet(case):
+            found = play_variant(variant, [case], root / f"{variant} {case}", identities)[case]
+        return found
+
+    return outcome
 
 
 @pytest.mark.parametrize(("variant", "case"), CASES, ids=[case for _, case in CASES])
 def test_answers_as_recorded(variant: str, case: str, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(variant, case)
-    differing = {number: found for number, found in outcome.items() if found}
-    intended = {number for name, number in INTENDED if name == case}
-    unexpected = [f"step {n}: {text}" for n, text in differing.items() if n not in intended]
+    unexpected = _unexpected(case, outcome)
     if waits_for := _not_served_yet(case):
         assert unexpected, f"passes, so take it out of NOT_SERVED_YET: {waits_for}"
         pytest.xfail(f"not served yet: {waits_for}")
     assert not unexpected, "\n".join(unexpected)
-    assert intended <= differing.keys(), "an intended difference that is none: take it out"
+    equal = [number for name, number in INTENDED if name == case and outcome[number] is None]
+    assert not equal, f"steps {equal} differ no more: take them out of INTENDED"
+
+
+def _unexpected(case: str, outcome: Outcome) -> list[str]:
+    """What differs and is not meant to."""
+    found = ((number, said) for number, said in outcome.items() if said)
+    return [f"step {n}: {said}" for n, said in found if (case, n) not in INTENDED]
 
 
 def _not_served_yet(case: str) -> str | None:
