@@ -20,6 +20,7 @@ from ..wire.health import encode_health
 from ..wire.messages import Response
 from .api import (
     admin,
+    blob,
     challenge,
     changeset,
     cursor,
@@ -34,10 +35,10 @@ from .api.exchange import (
     READ_ONLY,
     Exchange,
     Listening,
-    Message,
     Receive,
     Refusal,
     Scope,
+    Send,
     Services,
     Settings,
     StreamedResponse,
@@ -60,7 +61,6 @@ from .sessions import Sessions
 
 __all__ = ["ENDPOINTS", "STAGES", "Application"]
 
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answer: TypeAlias = Response | StreamedResponse
 Handler: TypeAlias = Callable[[Exchange], Awaitable[Answer]]
@@ -116,7 +116,7 @@ class Application:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 raise NotImplementedError(f"only HTTP is served, not {scope['type']!r}")
-            exchange = Exchange(scope, receive, listening, self._settings, self._services)
+            exchange = Exchange(scope, receive, send, listening, self._settings, self._services)
             try:
                 answer = await _respond(exchange)
                 if isinstance(answer, Response):
@@ -138,6 +138,7 @@ class Application:
             max_request_bytes=config.limits.max_request_bytes,
             max_export_bytes=config.limits.max_export_bytes,
             max_restore_bytes=config.limits.max_restore_bytes,
+            max_blob_bytes=config.limits.max_blob_bytes,
             statement_timeout_s=config.limits.statement_timeout_s,
         )
 
@@ -225,9 +226,13 @@ async def _send(response: Answer, method: str, send: Send) -> None:
         headers.append((b"content-length", b"%d" % length))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     if isinstance(response, StreamedResponse):
+        sent = 0
         async with contextlib.aclosing(response.chunks) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                sent += len(chunk)
+        if length is not None and sent < length:
+            return  # without a last message the listener cuts the answer: it must not look whole
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
@@ -375,12 +380,12 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/changeset/apply": Endpoint("POST", Level.READ_WRITE, changeset.apply),
     "/changeset/invert": Endpoint("POST", Level.READ_ONLY, changeset.invert),
     "/changeset/concat": Endpoint("POST", Level.READ_ONLY, changeset.concat),
-    "/blob/provision": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
-    "/blob/create": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
-    "/blob/write": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
-    "/blob/read": Endpoint("GET", Level.READ_ONLY, is_level_first=True),
-    "/blob/size": Endpoint("GET", Level.READ_ONLY, is_level_first=True),
-    "/blob/delete": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
+    "/blob/provision": Endpoint("POST", Level.READ_WRITE, blob.provision, is_level_first=True),
+    "/blob/create": Endpoint("POST", Level.READ_WRITE, blob.create, is_level_first=True),
+    "/blob/write": Endpoint("POST", Level.READ_WRITE, blob.write, is_level_first=True),
+    "/blob/read": Endpoint("GET", Level.READ_ONLY, blob.read, is_level_first=True),
+    "/blob/size": Endpoint("GET", Level.READ_ONLY, blob.size, is_level_first=True),
+    "/blob/delete": Endpoint("POST", Level.READ_WRITE, blob.delete, is_level_first=True),
     "/changes": Endpoint("GET", Level.READ_ONLY),
 }
 """The paths behind a database's name. Source: protocol/README.md, Endpoints."""

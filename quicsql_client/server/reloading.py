@@ -23,6 +23,7 @@ RELOADED_LIMITS: Final = frozenset(
         "max_request_bytes",
         "max_export_bytes",
         "max_restore_bytes",
+        "max_blob_bytes",
         "statement_timeout",
         "max_concurrent_per_db",
         "rate",

@@ -28,6 +28,7 @@ from ..sessions import Sessions
 
 __all__ = [
     "READ_ONLY",
+    "BodyStalled",
     "ClientGone",
     "Exchange",
     "Listening",
@@ -42,6 +43,7 @@ __all__ = [
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _Read = TypeVar("_Read")
 _Done = TypeVar("_Done")
@@ -72,7 +74,11 @@ class Refusal(Exception):
 
 
 class ClientGone(Exception):
-    """The client went away while its statement ran."""
+    """The client went away while its statement ran, or while its body was read."""
+
+
+class BodyStalled(Exception):
+    """The client sent nothing more of its body for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Settings:
     max_request_bytes: int
     max_export_bytes: int
     max_restore_bytes: int
+    max_blob_bytes: int
     statement_timeout_s: float
 
 
@@ -120,7 +127,8 @@ class StreamedResponse:
     """An answer whose body is sent piece by piece, each when the client has room for it.
 
     length: of the whole body in bytes, None when it is not known. chunks: closed when the answer
-    ends, also when the client leaves; an exception in it cuts the answer off.
+    ends, also when the client leaves; an exception in it cuts the answer off, and so do fewer bytes
+    than length.
     """
 
     status: int
@@ -140,6 +148,7 @@ class Exchange:
 
     scope: Scope
     receive: Receive
+    send: Send
     listening: Listening
     settings: Settings
     services: Services
@@ -169,14 +178,6 @@ class Exchange:
         """The first header field of that name (lower case), or ""."""
         values = (value for key, value in self.scope["headers"] if key == name)
         return next(values, b"").decode("latin-1")
-
-    @property
-    def closing(self) -> Headers:
-        """The header fields of an answer after which the connection is of no use: the rest of the
-        body may never come.
-        """
-        is_http1 = str(self.scope["http_version"]).startswith("1")
-        return (("connection", "close"),) if is_http1 else ()
 
     @property
     def access(self) -> Access:
@@ -217,17 +218,28 @@ class Exchange:
             async with asyncio.timeout(self.services.body_timeout_s):
                 return await self._read_capped(cap)
         except (TimeoutError, ClientGone):
-            raise Refusal(400, "read body", self.closing) from None
+            raise self.broken_body(400, "read body") from None
 
-    async def body_chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body, piece by piece as it comes, for a reader with a cap of its own.
+    def broken_body(self, status: int, message: str) -> Refusal:
+        """The refusal of a request whose body did not come whole: its connection ends with it."""
+        is_http1 = str(self.scope["http_version"]).startswith("1")
+        return Refusal(status, message, (("connection", "close"),) if is_http1 else ())
 
-        Raises: TimeoutError when no piece comes for the body's time, ClientGone.
+    async def body_pieces(self, *, is_timed: bool = False) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, of any length, without a long pause.
+
+        is_timed: whether the listener's time for a whole request holds. Raises: BodyStalled,
+        ClientGone.
         """
+        if not is_timed and "quicsql.read_timeout" in self.scope.get("extensions", {}):
+            await self.send({"type": "quicsql.read_timeout", "timeout_s": None})
         has_more = True
         while has_more:
-            async with asyncio.timeout(self.services.body_timeout_s):
-                message = await self.receive()
+            try:
+                async with asyncio.timeout(self.services.body_timeout_s):
+                    message = await self.receive()
+            except TimeoutError:
+                raise BodyStalled from None
             if message["type"] != "http.request":
                 raise ClientGone
             has_more = message.get("more_body", False)

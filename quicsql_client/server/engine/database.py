@@ -164,15 +164,22 @@ class Database:
             raise BatchFailure(None, error) from error
 
     async def call(
-        self, work: Callable[[apsw.Connection], T], access: Access, deadline: float
+        self,
+        work: Callable[[apsw.Connection], T],
+        access: Access,
+        deadline: float,
+        *,
+        leaves_traces: bool = True,
     ) -> T:
-        """What work gives for a connection of its own right, which is replaced afterwards.
+        """What work gives for a connection of its own right, which is replaced afterwards if work
+        leaves traces on it.
 
         For what is not a statement: images, changesets, blobs. Raises whatever work raises.
         """
 
         def on_link(link: Link) -> T:
-            link.touched |= Touch.CONNECTION
+            if leaves_traces:
+                link.touched |= Touch.CONNECTION
             with link.turn_to_write() if access is Access.READ_WRITE else contextlib.nullcontext():
                 return work(link.connection)
 

@@ -142,6 +142,8 @@ class HTTP3Connection:
                 stream.body.finish()
         if self._h3.held_bytes(stream_id) > MAX_FIELD_BLOCK_BYTES:
             self._refuse_block(stream_id)
+        if event.end_stream:
+            self._unread.discard(stream_id)
         self.account(stream_id)
 
     def _request_received(self, event: HeadersReceived) -> HTTP3Stream | None:
@@ -150,10 +152,7 @@ class HTTP3Connection:
         if is_late or len(self._streams) >= MAX_QUIC_STREAMS:
             self._cancels.spend("too many requests")
             self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_REJECTED)
-            if event.stream_ended:
-                self._h3.forget(stream_id)
-            else:
-                self._read_no_more(stream_id, ErrorCode.H3_REQUEST_REJECTED)
+            self._read_no_more(stream_id, ErrorCode.H3_REQUEST_REJECTED)
             return None
         app, scope = read_request(self._facts, "3", event.headers, self._endpoint.app)
         return self._begin(stream_id, app, scope)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from aioquic.quic.events import (
@@ -76,29 +77,14 @@ class QUICConnection:
 
     def datagram_received(self, data: bytes, address: Any) -> None:
         """A datagram of the client, or of somebody who has seen its connection ID."""
-        try:
-            self.machine.receive_datagram(data, address, self._loop.time())
-            self._advance()
-        except Exception:  # the border to aioquic: what one client sends must not hurt another
-            self._fail()
+        now = self._loop.time()
+        self._drive(lambda: self.machine.receive_datagram(data, address, now))
 
-    def _wake(self) -> None:
+    def _timer_rang(self) -> None:
         timer, self._timer = self._timer, None
-        try:
-            if timer is not None:
-                self.machine.handle_timer(max(timer.when(), self._loop.time()))
-            self._advance()
-        except Exception:  # the same border
-            self._fail()
-
-    def _fail(self) -> None:
-        _log.exception(
-            "listener %s: a QUIC connection failed, peer %s",
-            *(self.endpoint.name, self.machine.get_peer_address()),
-        )
-        self.drop()
-
-    # --- driving
+        assert timer is not None  # noqa: S101 - it rang
+        now = max(timer.when(), self._loop.time())
+        self._drive(lambda: self.machine.handle_timer(now))
 
     def advance_soon(self) -> None:
         """Send what the machine has to send, at the end of this turn of the loop."""
@@ -107,10 +93,20 @@ class QUICConnection:
 
     def _advance_now(self) -> None:
         self._soon = None
+        self._drive(lambda: None)
+
+    # --- driving
+
+    def _drive(self, step: Callable[[], None]) -> None:
         try:
+            step()
             self._advance()
-        except Exception:  # the same border
-            self._fail()
+        except Exception:  # the border to aioquic: what one client sends must not hurt another
+            _log.exception(
+                "listener %s: a QUIC connection failed, peer %s",
+                *(self.endpoint.name, self.machine.get_peer_address()),
+            )
+            self.drop()
 
     def _advance(self) -> None:
         self._take_events()
@@ -132,7 +128,7 @@ class QUICConnection:
             self._timer.cancel()
             self._timer = None
         if at is not None and not self._is_gone:
-            self._timer = self._loop.call_at(at, self._wake)
+            self._timer = self._loop.call_at(at, self._timer_rang)
 
     def _take_events(self) -> None:
         while (event := self.machine.next_event()) is not None:

@@ -65,11 +65,13 @@ def test_grants_say_what_they_were_and_are() -> None:
 def test_limits_of_requests_are_taken_over_and_those_of_streams_are_not() -> None:
     limits = LimitsConfig(
         max_rows=5,
+        max_blob_bytes=7,
         statement_timeout_s=1.5,
         rate=RateConfig(per_principal_rps=2.0),
         max_sessions_per_db=3,
     )
     assert applied(changed(limits=limits)) == [
+        "limits.max_blob_bytes: 1073741824 -> 7",
         "limits.max_rows: 100000 -> 5",
         "limits.rate: {'per_principal_rps': 0.0} -> {'per_principal_rps': 2.0}",
         "limits.statement_timeout: 30.0 -> 1.5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aioquic.quic.configuration import QuicConfiguration
@@ -15,12 +16,14 @@ from .made_certificates import Made, make
 
 CLIENT_ADDRESS, SERVER_ADDRESS = ("192.0.2.1", 4000), ("192.0.2.2", 443)
 SERVER = make("localhost")
-_QUIET_S = 0.5  # timers later than this are about idle connections
+_QUIET_S = 5.0  # timers later than this are about idle connections
 _STEP_S = 0.001
 
 
 class QUICPair:
-    """events: of either side, in order."""
+    """events: of either side, in order. loses: whether a datagram is lost, by its number."""
+
+    loses: Callable[[int], bool] = staticmethod(lambda number: False)
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class QUICPair:
             configuration.certificate_chain = [one.certificate for one in more]
             configuration.private_key = identity.key
         self.now = 100.0
+        self._carried = 0
         self.events: dict[QuicConnection, list[QuicEvent]] = {}
         self.client = client(configuration=configuration)
         self.client.connect(SERVER_ADDRESS, self.now)
@@ -66,6 +70,9 @@ class QUICPair:
             for source, sink, address in ways:
                 for data, _ in source.datagrams_to_send(self.now):
                     is_moving = True
+                    self._carried += 1
+                    if self.loses(self._carried):
+                        continue
                     sink.receive_datagram(data, address, self.now)
                 self._collect(sink)
             self.now += _STEP_S

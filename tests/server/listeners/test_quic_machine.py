@@ -211,6 +211,21 @@ def test_bodies_that_nobody_takes_stay_within_the_connections_window() -> None:
     assert taken == 10 * QUIC_STREAM_WINDOW_BYTES
 
 
+@pytest.mark.parametrize("every", [5, 7, 11])
+def test_windows_open_again_whatever_is_lost(every: int) -> None:
+    pair = HoldingPair()
+    pair.loses = lambda number: number % every == 0
+    total = 5 * QUIC_STREAM_WINDOW_BYTES
+    for stream_id in (0, 4):
+        pair.client.send_stream_data(stream_id, bytes(total), True)
+    taken = 0
+    for _ in range(30):
+        pair.run()
+        assert sum(pair.held.values()) <= CONNECTION_WINDOW_BYTES
+        taken += pair.take()
+    assert taken == 2 * total
+
+
 def test_room_behind_gaps_counts_too() -> None:
     """A byte far off makes aioquic keep room for all before it."""
     pair = QUICPair()

@@ -18,7 +18,7 @@ from ....wire.messages import Response
 from ...drafts import Draft, in_thread
 from ...engine import DatabaseBusy, UnknownDatabase
 from ...engine.checking import ImageCheck
-from ..exchange import ClientGone, Exchange, Refusal
+from ..exchange import BodyStalled, ClientGone, Exchange, Refusal
 from .errand import BUSY, NOT_SERVER_ADMIN, Errand, answer_with
 
 __all__ = ["restore"]
@@ -68,10 +68,10 @@ async def _restore(errand: Errand, file: str) -> int:
 async def _take_upload(exchange: Exchange, draft: Draft) -> int:
     """Writes the body into the draft; its size. Raises: Refusal, 413, 400; OSError."""
     try:
-        async with contextlib.aclosing(exchange.body_chunks()) as chunks:
+        async with contextlib.aclosing(exchange.body_pieces(is_timed=True)) as chunks:
             await _write_all(chunks, draft, exchange.settings.max_restore_bytes)
-    except (TimeoutError, ClientGone):
-        raise Refusal(400, _UPLOAD_FAILED, exchange.closing) from None
+    except (BodyStalled, ClientGone):
+        raise exchange.broken_body(400, _UPLOAD_FAILED) from None
     return await in_thread(draft.sync)
 
 
