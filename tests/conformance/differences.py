@@ -34,11 +34,6 @@ NOT_SERVED_YET: Mapping[str, tuple[str, ...]] = {
         *("ops-changes-denied", "x-open-mode-no-control-plane"),
         *("x-feed-*", "x-rate-limit-endpoints"),
     ),
-    "blobs": (
-        *("ops-blob", "x-blob-life", "x-blob-binary-and-chunks", "x-blob-provision-options"),
-        *("x-blob-bad-parameters", "x-blob-unknown-store", "x-blob-range-ignored"),
-        *("x-blob-two-stores", "x-max-blob-bytes", "x-open-mode-unknown-database"),
-    ),
     "enrolment": ("x-enroll-*", "x-admin-methods"),
 }
 """What a later version serves: patterns of the ids of the cases that wait for it."""

@@ -22,7 +22,6 @@ WAITING_FOR_THE_CLIENT = {147: "the client signs with no Ed25519 key yet"}
 
 NOT_SERVED_YET = {
     "the change feed": {121, 122, 123, 124, 125, 182, 183, 184, 185, 191},
-    "blobs": {119, 179, 180},
     "the admin surface": {126, 127, 128, 129, 130, 131, 175, 176, 177, 178, 190, 192},
     "enrolment": {113, 173, 174},
 }
