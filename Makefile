@@ -1,11 +1,16 @@
 # make demo   the guide "mTLS in production", from two CAs to the kill switch
 # make test   every check and test
-# Both make .venv when there is none and install what they need.
+# make soak   300 connections for a minute: is every row right, and does nothing grow? (SECONDS=600 for longer)
+# make kill   SIGKILL under write load, 20 times: is every acknowledged commit there? (ROUNDS=200 for more)
+# All make .venv when there is none and install what they need.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check sync sqlalchemy-suite clean
+SECONDS := 60
+ROUNDS := 20
+
+.PHONY: demo test check sync sqlalchemy-suite soak kill clean
 
 demo: .venv/ready
 	$(BIN)/python examples/mtls_in_production.py
@@ -21,6 +26,12 @@ sqlalchemy-suite: .venv/ready
 
 sync: .venv/ready
 	$(BIN)/python tools/async_to_sync.py
+
+soak: .venv/ready
+	$(BIN)/python -m tests.reliability.soak --seconds $(SECONDS)
+
+kill: .venv/ready
+	$(BIN)/python -m tests.reliability.kill --rounds $(ROUNDS)
 
 .venv/ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

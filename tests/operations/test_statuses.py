@@ -58,6 +58,7 @@ def test_each_status_has_its_class(status: int, kind: type[errors.Error]) -> Non
 
 
 def test_the_text_names_the_status() -> None:
+    """Odd-case 187."""
     assert str(error_of(refuse(404, "unknown database"))) == (
         "POST /app/query: 404 Not Found: unknown database"
     )

@@ -168,6 +168,7 @@ def test_the_end_travels_with_close(word: str) -> None:
 
 @pytest.mark.parametrize("is_committed", [True, False])
 def test_after_the_end_nothing_but_rollback_is_allowed(is_committed: bool) -> None:
+    """Odd-case 188."""
     transaction = begun()
     end = transaction.commit() if is_committed else transaction.rollback()
     play(end, pipeline(EXECUTED, CLOSED, baton=None))

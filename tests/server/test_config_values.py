@@ -1,4 +1,7 @@
-"""What single words and whole sections mean: durations, numbers, defaults, pragmas."""
+"""What single words and whole sections mean: durations, numbers, defaults, pragmas.
+
+Odd-cases 13, 140, 193.
+"""
 
 from __future__ import annotations
 

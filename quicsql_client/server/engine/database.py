@@ -184,7 +184,8 @@ class Database:
         def on_link(link: Link) -> T:
             if leaves_traces:
                 link.touched |= Touch.CONNECTION
-            return work(link.connection)
+            with link.turn_to_write() if access is Access.READ_WRITE else contextlib.nullcontext():
+                return work(link.connection)
 
         worker = await self._worker_for(access, deadline, reads=False)
         return await self._run(worker, on_link, access, deadline)

@@ -32,7 +32,8 @@ class Link:
     others.
 
     database: its name. caps: those of the statement that runs. touched: what was touched since the
-    connection was as new. changes: where committed rows are told, None for nowhere.
+    connection was as new. changes: where committed rows are told, None for nowhere. is_stateless:
+    whether a request of no stream uses it now.
     """
 
     def __init__(self, opener: Opener, changes: ChangeLog | None = None) -> None:
@@ -41,6 +42,7 @@ class Link:
         self.guard = Guard(opener.fixed_pragmas)
         self.watch = Stopwatch(opener.busy_timeout_s)
         self.touched = Touch.NOTHING
+        self.is_stateless = False
         self.capture: apsw.Session | None = None
         self._opener = opener
         self._change_log = changes
@@ -103,6 +105,28 @@ class Link:
         connection.authorizer = self.guard  # SQLite expires every prepared statement
         self.steps.forget()
 
+    @contextlib.contextmanager
+    def turn_to_write(self) -> Iterator[None]:
+        """Around a statement that may need the write lock: waits for the turn of this connection,
+        which lasts as long as it has the lock.
+        """
+        # Who already reads must not wait here: the one whose turn it is may wait for the reader.
+        if self.connection.txn_state() == apsw.SQLITE_TXN_NONE:
+            self._opener.turns.take(self.watch, is_stateless=self.is_stateless)
+        try:
+            yield
+        finally:
+            self.end_turn(needs_more=self.is_stateless)
+
+    def end_turn(self, *, needs_more: bool = False) -> None:
+        """Lets the next one write, unless the lock is still this connection's.
+
+        needs_more: more of what may write follows at once.
+        """
+        connection = self._opened
+        if connection is None or connection.txn_state() != apsw.SQLITE_TXN_WRITE:
+            self._opener.turns.give_back(self.watch, needs_more=needs_more)
+
     def settle(self) -> None:
         """Undoes what the last user left behind: the next one finds a connection as new."""
         self.end_capture()
@@ -138,6 +162,7 @@ class Link:
         self.touched = Touch.NOTHING
         if connection is not None:
             connection.close(True)
+        self.end_turn()
 
     def begin_capture(self, tables: Sequence[str]) -> None:
         """Records the changes of tables, or of all if none is named. Raises: apsw.Error."""

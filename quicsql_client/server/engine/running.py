@@ -78,7 +78,7 @@ def run_batch(link: Link, statements: Sequence[Statement], lock: str) -> list[Re
     Raises BatchFailure; nothing of the batch is left then, save what a COMMIT inside it has kept.
     """
     try:
-        _indexed(None, partial(_command, link, f"BEGIN {lock}".rstrip()))
+        _indexed(None, partial(_begin, link, lock))
         results = [
             _indexed(index, partial(execute, link, statement, allow_transactions=True))
             for index, statement in enumerate(statements)
@@ -138,6 +138,10 @@ def _run(
         link.look_out(step.sql)
     try:
         with stack, Timed(link, step.sql, values):
+            if step.is_read_only:
+                link.end_turn()
+            else:
+                stack.enter_context(link.turn_to_write())
             if step.touch & Touch.BUSY_TIMEOUT:
                 stack.enter_context(link.visible_busy_timeout())
             return _counted(
@@ -264,6 +268,11 @@ def _healed(link: Link, prepare: Callable[[], T]) -> T:
 def _heal(link: Link) -> None:
     with contextlib.suppress(apsw.Error):
         link.connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+
+
+def _begin(link: Link, lock: str) -> None:
+    with link.turn_to_write() if lock else contextlib.nullcontext():
+        _command(link, f"BEGIN {lock}".rstrip())
 
 
 def _command(link: Link, sql: str) -> None:

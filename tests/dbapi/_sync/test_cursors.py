@@ -152,6 +152,7 @@ VALUES: list[tuple[Any, Any]] = [
 def test_values_come_back_exactly(
     connection: Connection, autocommit: bool, value: Any, expected: Any
 ) -> None:
+    """Odd-cases 41, 150: also through both protocols; times as Python's `sqlite3` writes them."""
     connection.set_autocommit(autocommit)
     for sql, args in (("SELECT ?", (value,)), ("SELECT :v", {"v": value})):
         row = connection.execute(sql, args).fetchone()
@@ -210,6 +211,7 @@ def test_what_does_not_fit_is_refused_and_nothing_runs(
 
 
 def test_names_of_all_signs_and_unused_ones(connection: Connection) -> None:
+    """Odd-case 145: upstream's driver has no named parameters, ours has."""
     cursor = connection.execute("SELECT :a, @b, $c, :a", {"a": 1, "b": 2, "c": 3, "unused": 4})
     assert cursor.fetchone() == (1, 2, 3, 1)
 
@@ -254,6 +256,7 @@ def test_script_takes_no_parameters(connection: Connection) -> None:
 def test_truncation_is_told_behind_the_delivered_rows(
     quicsql_server: ReferenceServer, connection: Connection
 ) -> None:
+    """Odd-case 146."""
     sql = (
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100001) "
         "SELECT x FROM n"

@@ -1,4 +1,7 @@
-"""The order of checks and their exact texts: paths, methods, levels, limits and reloads."""
+"""The order of checks and their exact texts: paths, methods, levels, limits and reloads.
+
+Odd-cases 1-13, 63, 96, 115.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A stateless request leaves nothing behind for the next one, on every kind of database."""
+"""A stateless request leaves nothing behind for the next one, on every kind of database.
+
+Odd-case 158.
+"""
 
 from __future__ import annotations
 

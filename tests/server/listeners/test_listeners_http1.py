@@ -1,4 +1,7 @@
-"""HTTP/1.1 and 1.0 on the wire: framing, keep-alive, targets, what is refused and how."""
+"""HTTP/1.1 and 1.0 on the wire: framing, keep-alive, targets, what is refused and how.
+
+Odd-cases 134, 138, 169.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,183 @@
+"""The kinds of work of a soak: each keeps one connection busy and checks all that it is told.
+
+A lane does one thing at a time, over HTTP/2 or HTTP/1.1, as one principal with its certificate.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from quicsql_client import AsyncClient, Error, OperationalError, with_transport
+from quicsql_client.wire.cursor import CursorDecoder, Prelude, StepError
+
+from .deployment import DATABASE, Deployment
+from .ledger import Book, Tally
+
+_BUSY = 5
+_SERIES = 500
+_COUNTING = (
+    f"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {_SERIES}) "
+    "SELECT x FROM c"
+)
+_TIMEOUT_S = 30.0
+
+
+class Rollback(Exception):
+    """A transaction is given up on purpose."""
+
+
+class Lane(ABC):
+    """One connection's work. is_http1: whether it speaks HTTP/1.1.
+
+    pace: how many of the plan's pauses lie between two pieces of work.
+    """
+
+    pace = 1.0
+
+    def __init__(
+        self, deployment: Deployment, address: str, book: Book, tally: Tally, *, is_http1: bool
+    ) -> None:
+        self.book = book
+        self.tally = tally
+        self._chance = random.Random(f"{book.owner} {type(self).__name__} {is_http1}")
+        certificate, key = deployment.pki.client(book.owner)
+        context = ssl.create_default_context(cafile=str(deployment.pki.root_ca))
+        context.load_cert_chain(certificate, key)
+        transport = httpx.AsyncHTTPTransport(verify=context, http1=is_http1, http2=not is_http1)
+        self.http = httpx.AsyncClient(
+            base_url=f"https://{address}/{DATABASE}", transport=transport, timeout=_TIMEOUT_S
+        )
+        if is_http1:
+            self.client = AsyncClient.h2tls(address, with_transport(transport))
+        else:
+            self.client = AsyncClient.h2tls(address, *deployment.options(book.owner))
+
+    @abstractmethod
+    async def work(self) -> None:
+        """One piece of work. Raises: our errors and httpx's, where the server failed it."""
+
+    async def step(self) -> None:
+        """One piece of work, counted; a failure is a fault, a lock that somebody holds is none."""
+        name = type(self).__name__.lower()
+        try:
+            await self.work()
+        except (Error, httpx.HTTPError) as error:
+            if isinstance(error, OperationalError) and error.code == _BUSY:
+                self.tally.done[f"{name} busy"] += 1
+            else:
+                self.tally.fault("failed calls", f"{name} of {self.book.owner}: {error!r}")
+        else:
+            self.tally.done[name] += 1
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+        await self.http.aclose()
+
+    def insert(self) -> tuple[str, tuple[int, str, str]]:
+        """A statement that writes a new row of the principal, and the row."""
+        return f"INSERT INTO {self.book.table} VALUES (?, ?, ?)", self.book.new_row()
+
+
+class Native(Lane):
+    """Single statements and batches on /query, and what must not be left behind for others."""
+
+    async def work(self) -> None:
+        sql, row = self.insert()
+        result = await self.client.execute(DATABASE, sql, row)
+        self.book.acknowledge(row[0], result.last_insert_id)
+        read = f"SELECT * FROM {self.book.table} WHERE n = ?"
+        found = await self.client.query(DATABASE, read, [row[0]])
+        if self.book.check_rows(found.rows) != {row[0]}:
+            self.tally.fault("wrong rows", (row[0], found.rows))
+        await self._chance.choice((self._batch, self._leave_something, self._delete_old))()
+
+    async def _batch(self) -> None:
+        (sql, first), (_, second) = self.insert(), self.insert()
+        count = f"SELECT count(*) FROM {self.book.table} WHERE n IN (?, ?)"
+        *written, counted = await self.client.batch(
+            DATABASE, [(sql, first), (sql, second), (count, (first[0], second[0]))]
+        )
+        for row, result in zip((first, second), written, strict=True):
+            self.book.acknowledge(row[0], result.last_insert_id)
+        if counted.scalar() != 2:
+            self.tally.fault("wrong rows", ("a batch counts", counted.rows))
+
+    async def _leave_something(self) -> None:
+        """What one principal leaves on a connection must not reach the next one."""
+        owner = self.book.owner
+        await self.client.query(DATABASE, "CREATE TEMP TABLE left_over AS SELECT ? AS who", [owner])
+        found = await self.client.query(DATABASE, "SELECT name FROM temp.sqlite_schema")
+        if found.rows:
+            self.tally.fault("rows of another principal", (owner, "TEMP", found.rows))
+
+    async def _delete_old(self) -> None:
+        delete = f"DELETE FROM {self.book.table} WHERE n < ?"
+        await self.client.execute(DATABASE, delete, [self.book.trim()])
+
+
+class Transaction(Lane):
+    """Transactions on a Hrana stream, one of four of which is rolled back."""
+
+    pace = 4.0  # each holds the one write lock for several round trips
+
+    async def work(self) -> None:
+        (sql, first), (_, second) = self.insert(), self.insert()
+        numbers = (first[0], second[0])
+        read = f"SELECT * FROM {self.book.table} WHERE n IN (?, ?)"
+        try:
+            async with self.client.transaction(DATABASE, "immediate") as transaction:
+                written = [await transaction.execute(sql, row) for row in (first, second)]
+                found = await transaction.execute(read, numbers)
+                if self.book.check_rows(found.rows) != set(numbers):
+                    self.tally.fault("wrong rows", ("a transaction sees", found.rows))
+                if self._chance.random() < 0.25:
+                    raise Rollback
+        except Rollback:
+            if (await self.client.query(DATABASE, read, numbers)).rows:
+                self.tally.fault("wrong rows", ("rolled back, and there", numbers))
+            return
+        for number, result in zip(numbers, written, strict=True):
+            self.book.acknowledge(number, result.last_insert_id)
+
+
+class Cursor(Lane):
+    """All rows of the principal, streamed, and a long result that is known in advance."""
+
+    async def work(self) -> None:
+        expected = self.book.expected()
+        entries = await self._read(f"SELECT * FROM {self.book.table}", _COUNTING)
+        rows = [entry for entry in entries if isinstance(entry, tuple)]
+        own = [row for row in rows if len(row) == 3]
+        self.book.check_complete(expected, self.book.check_rows(own))
+        series = [row[0] for row in rows if len(row) == 1]
+        if series != list(range(1, _SERIES + 1)):
+            self.tally.fault("wrong rows", ("a series of", len(series)))
+
+    async def _read(self, *texts: str) -> list[Any]:
+        decoder = CursorDecoder(max_line_bytes=1_000_000)
+        entries: list[Any] = []
+        body = {"batch": {"steps": [{"stmt": {"sql": sql}} for sql in texts]}}
+        async with self.http.stream("POST", "/v3/cursor", json=body) as response:
+            response.raise_for_status()
+            async for piece in response.aiter_bytes():
+                entries += decoder.feed(piece)
+        entries += decoder.finish()
+        for entry in entries:
+            if isinstance(entry, StepError):
+                self.tally.fault("failed calls", f"a step of a cursor: {entry}")
+        await self._close(entries[0])
+        return entries
+
+    async def _close(self, prelude: Prelude) -> None:
+        body: Mapping[str, Any] = {"baton": prelude.baton, "requests": [{"type": "close"}]}
+        (await self.http.post("/v3/pipeline", json=body)).raise_for_status()
+
+
+LANES: tuple[type[Lane], ...] = (Native, Transaction, Cursor)
+"""Every kind of work; connections take them in turn."""
