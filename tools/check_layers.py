@@ -121,7 +121,7 @@ _TABLE: dict[str, Layer] = {
     "server.routing": _layer("errors", "server.config.*"),
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
     "server.enrolment.*": _layer(
-        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE), libraries="apsw"
+        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE)
     ),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"
