@@ -45,6 +45,12 @@ CASES = [
         "config: meta_store key asks for an encrypted store, which this server does not have",
         "server.meta_store.key",
     ),
+    (
+        "auth: {principals: [{name: a}]}\ncontrol_plane: {enabled: true, admins: [a]}\n"
+        "server: {data_dir: /d}\ndatabases: [{name: d, backend: file, path: x/../_meta.vault}]",
+        'config: database "d" has the path of the meta store',
+        "databases[0].path",
+    ),
     # databases
     ("databases: [{backend: memory}]", "config: database with empty name", "databases[0].name"),
     (

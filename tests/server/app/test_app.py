@@ -18,7 +18,8 @@ from quicsql_client.server.config import (
     RateConfig,
     RoutingConfig,
 )
-from quicsql_client.server.engine import DatabaseUnavailable
+from quicsql_client.server.engine import CannotOpen, DatabaseUnavailable
+from quicsql_client.server.registry import Database
 from tests.fix_application import Client, Running, Start
 from tests.fix_principals import (
     Leaf,
@@ -360,7 +361,20 @@ async def test_concurrency_is_by_database(start: Start) -> None:
         assert (await client.query("SELECT 1")).status == 200
 
 
-async def test_a_database_that_does_not_open_is_unavailable(
+async def test_a_database_that_does_not_open_says_so_in_the_log_alone(
+    open_mode: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise CannotOpen("disk detail")
+
+    await open_mode.registry.get("app").shut()
+    monkeypatch.setattr(Database, "warm", fail)
+    for answer in (await open_mode.client().query("SELECT 1"), await open_mode.client().pipeline()):
+        assert (answer.status, answer.message) == (500, "internal error")
+    assert "database app does not open: disk detail" in caplog.text
+
+
+async def test_a_database_that_is_not_there_for_now_is_unavailable(
     open_mode: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str) -> None:
