@@ -14,6 +14,8 @@ pytest_plugins: list[str] = [
     "tests.fix_config",
     "tests.fix_engine",
     "tests.fix_application",
+    "tests.fix_enrolment",
+    "tests.fix_admin",
     "tests.fix_server",
     "tests.fix_server_process",
 ]

@@ -55,8 +55,8 @@ _RULES = (
     "server.routing",
 )
 _STORE = (
-    *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
-    *("server.attaching", "server.control", "server.drafts"),
+    *("server.engine.*", "server.feed", "server.registry", "server.sessions"),
+    *("server.metastore.*", "server.attaching", "server.control", "server.drafts"),
 )
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
@@ -110,7 +110,10 @@ _TABLE: dict[str, Layer] = {
         libraries="h11 h2 hpack hyperframe jh2 aioquic pylsqpack OpenSSL cryptography",
     ),
     "server.engine.*": _layer(*_SHARED, "server.config.*", "server.logs", libraries="apsw re2"),
-    "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),
+    "server.feed": _layer("wire.*", "server.engine.*"),
+    "server.registry": _layer(
+        *(*_SHARED, "server.config.*", "server.engine.*", "server.feed"), libraries="apsw"
+    ),
     "server.batons": _layer("errors", "types"),
     "server.sessions": _layer(
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"
@@ -133,12 +136,18 @@ _TABLE: dict[str, Layer] = {
     "server.routing": _layer("errors", "server.config.*"),
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
     "server.alt_svc": _layer("server.config.*", "server.listeners.*"),
+    "server.enrolment.*": _layer(
+        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE), libraries="apsw"
+    ),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"
     ),
-    "server.api.*": _layer(*_SHARED, *_RULES, *_STORE, "server.config.*", libraries="msgspec"),
+    "server.api.*": _layer(
+        *(*_SHARED, *_RULES, *_STORE, "server.enrolment.*", "server.config.*"), libraries="msgspec"
+    ),
     "server.app": _layer(
-        *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.api.*", "server.logs")
+        *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.enrolment.*", "server.api.*"),
+        "server.logs",
     ),
     "server.watching": _layer("errors", "server.config.*", "server.logs"),
     "server.lifecycle": _layer(*_SHARED, "server.*", libraries="msgspec"),

@@ -22,8 +22,10 @@ from .api import (
     admin,
     blob,
     challenge,
+    changes,
     changeset,
     cursor,
+    enroll,
     hrana,
     metrics,
     native,
@@ -46,11 +48,12 @@ from .api.exchange import (
     unavailable,
 )
 from .attaching import Attaching
-from .auth import Authenticator, Signers
+from .auth import Authenticator, Devices, Signers
 from .config import Config
 from .control import ControlPlane
 from .cors import CORS
 from .engine import CannotOpen, DatabaseUnavailable
+from .enrolment import Enrolment
 from .grants import RuntimeGrants
 from .limits import Limits
 from .logs import fields
@@ -78,7 +81,8 @@ class Application:
 
     registry, sessions: open ones, which the caller closes after the last listener. control: of
     `/_admin`, loaded; None turns it off. body_timeout_s: how long a request's body may take.
-    signers: of challenges and session tokens; new ones when not given.
+    signers: of challenges and session tokens; new ones when not given. enrolment: open; None:
+    nobody can enrol.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Application:
         control: ControlPlane | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
         signers: Signers | None = None,
+        enrolment: Enrolment | None = None,
     ) -> None:
         limits = Limits(
             rate_per_s=config.limits.rate.per_principal_rps,
@@ -97,17 +102,26 @@ class Application:
         )
         self._signers = signers or Signers.of(config.auth)
         self._grants = control.grants if control is not None else RuntimeGrants()
+        self._devices = enrolment.devices if enrolment is not None else Devices()
         self._settings = self.prepare(config)
         self._services = Services(
+            current=lambda: self._settings,
             registry=registry,
             sessions=sessions,
             limits=limits,
             attaching=Attaching(config, registry),
             routing=config.routing,
             control=control,
-            has_enrolment=config.auth.enroll.enabled,
+            enrolment=enrolment,
             body_timeout_s=body_timeout_s,
         )
+        if enrolment is not None:
+            enrolment.departures.append(self._forget)
+
+    def _forget(self, principal: str, database: str) -> None:
+        """Keep nothing of a principal, nor of a database, that went for good."""
+        self._services.limits.forget(principal)
+        self._services.metrics.forget(database)
 
     def on(self, methods: Collection[str], name: str = "") -> ASGIApplication:
         """The ASGI callable of a listener that accepts these authentication methods."""
@@ -131,7 +145,7 @@ class Application:
     def prepare(self, config: Config) -> Settings:
         """What a reload would take over; reads the key roster. Raises: ConfigurationError."""
         return Settings(
-            authenticator=Authenticator(config.auth, self._signers),
+            authenticator=Authenticator(config.auth, self._signers, self._devices),
             policy=Policy(config, self._grants),
             cors=CORS(config.cors),
             admins=frozenset(config.control_plane.admins),
@@ -147,11 +161,11 @@ class Application:
         on any connection.
 
         prepared: what `prepare` gave for this configuration, None: prepare it now.
-        The key roster is read again; session tokens keep their keys and lifetimes, and those of
-        principals that are gone are refused for good. Gives the names of the principals that are
-        gone or lost a grant ("" for anonymous callers); the caller ends their streams. Listeners,
-        databases and routing stay as they were. The statement timeout and the caps of results on
-        databases are the registry's (`Registry.replace_caps`).
+        The key roster is read again, and enrolment is taken over; session tokens keep their keys
+        and lifetimes, and those of principals that are gone are refused for good. Gives the names
+        of the principals that are gone or lost a grant ("" for anonymous callers); the caller ends
+        their streams. Listeners, databases and routing stay as they were. The statement timeout and
+        the caps of results on databases are the registry's (`Registry.replace_caps`).
         Raises: ConfigurationError when the roster cannot be read, and nothing was changed.
         """
         old, self._settings = self._settings, prepared or self.prepare(config)
@@ -160,9 +174,12 @@ class Application:
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
         gone = old.authenticator.names - self._settings.authenticator.names
+        if self._services.enrolment is not None:
+            gone |= self._services.enrolment.replace(config.auth.enroll)
         for name in gone:
             self._signers.tokens.revoke_all_of(name)
-        return principals_that_lost(old.policy, self._settings.policy) | gone
+        others = {*old.authenticator.names, *(device.name for device in self._devices.list())}
+        return principals_that_lost(old.policy, self._settings.policy, others) | gone
 
 
 def _run_all(actions: list[Callable[[], None]]) -> None:
@@ -248,8 +265,9 @@ async def _answer_public_paths(exchange: Exchange) -> Response | None:
     if "keyring" in methods:
         if exchange.path == "/_auth/challenge":
             return await challenge.challenge(exchange)
-        if exchange.path == "/_auth/enroll" and exchange.services.has_enrolment:
-            raise _not_served(exchange.path)
+        enrolment = exchange.services.enrolment
+        if exchange.path == "/_auth/enroll" and enrolment is not None and enrolment.is_enabled:
+            return await enroll.enroll(exchange, enrolment)
     has_tokens = exchange.settings.authenticator.signers.tokens.is_enabled
     if "session" in methods and has_tokens and exchange.path == "/_auth/session":
         return await session.session(exchange)
@@ -300,9 +318,9 @@ async def _permit(exchange: Exchange) -> None:
         _require_level(exchange.level, endpoint.level)
     if endpoint.method is not None and exchange.method != endpoint.method:
         raise Refusal(405, f"use {endpoint.method}")
+    if endpoint.precondition is not None:
+        endpoint.precondition(exchange)
     _require_level(exchange.level, endpoint.level)
-    if endpoint.handler is None:
-        raise _not_served(exchange.endpoint)
 
 
 def _require_level(level: Level, required: Level) -> None:
@@ -315,7 +333,6 @@ def _require_level(level: Level, required: Level) -> None:
 async def _serve(exchange: Exchange) -> Answer:
     """Admit and run. A request that is refused as busy has still spent its token."""
     endpoint = ENDPOINTS[exchange.endpoint]
-    assert endpoint.handler is not None, "_permit refuses what has none"  # noqa: S101
     if not endpoint.is_limited:
         return await endpoint.handler(exchange)
     limits = exchange.services.limits
@@ -325,6 +342,9 @@ async def _serve(exchange: Exchange) -> Answer:
         raise Refusal(429, "rate limit exceeded", retry_after)
     if not limits.enter(exchange.database):
         raise unavailable("database busy: too many concurrent requests")
+    if not endpoint.is_counted:
+        limits.leave(exchange.database)
+        return await endpoint.handler(exchange)
     exchange.at_end.append(partial(limits.leave, exchange.database))
     if exchange.database in exchange.services.registry.names():
         exchange.at_end.append(exchange.services.metrics.begin(exchange.database))
@@ -347,23 +367,22 @@ async def _probe(exchange: Exchange) -> Response:
     return Response(200)
 
 
-def _not_served(endpoint: str) -> Refusal:
-    return Refusal(501, f"not served by this version of the reference server: {endpoint}")
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What a path asks of a request.
 
-    method: None is any. handler: None is a part of a later version (501). is_limited: whether rate
-    and concurrency limits hold. is_level_first: look at the level before the method.
+    method: None is any. is_limited: whether rate and concurrency limits hold. is_counted: whether
+    it is itself a request in flight, and in the metrics. is_level_first: look at the level before
+    the method. precondition: refuses what this server does not have, before the level is looked at.
     """
 
     method: str | None
     level: Level
-    handler: Handler | None = None
+    handler: Handler
     is_limited: bool = True
+    is_counted: bool = True
     is_level_first: bool = False
+    precondition: Callable[[Exchange], object] | None = None
 
 
 _PROBES: Final = ("/v2", "/v3")
@@ -386,6 +405,10 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/blob/read": Endpoint("GET", Level.READ_ONLY, blob.read, is_level_first=True),
     "/blob/size": Endpoint("GET", Level.READ_ONLY, blob.size, is_level_first=True),
     "/blob/delete": Endpoint("POST", Level.READ_WRITE, blob.delete, is_level_first=True),
-    "/changes": Endpoint("GET", Level.READ_ONLY),
+    "/changes": Endpoint(
+        *("GET", Level.READ_ONLY, changes.changes),
+        is_counted=False,
+        precondition=changes.require_feeds,
+    ),
 }
 """The paths behind a database's name. Source: protocol/README.md, Endpoints."""

@@ -13,7 +13,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -23,6 +23,7 @@ import msgspec
 from ..errors import ConfigurationError
 from .alt_svc import AltSvc
 from .app import Application
+from .auth import Signers
 from .config import (
     Config,
     ConfigError,
@@ -36,6 +37,8 @@ from .config import (
 from .control import ControlPlane
 from .drafts import sweep
 from .engine import Caps, DatabaseUnavailable
+from .enrolment import Enrolment, OwnDatabases
+from .feed import Feeds
 from .grants import RuntimeGrants
 from .listeners import (
     ClientAuth,
@@ -67,7 +70,7 @@ _OWNER_ONLY: Final = 0o077
 
 
 class Server:
-    """A server of one configuration, in the event loop that awaits its methods.
+    """A server of one configuration, in the event loop in which it is made.
 
     `start` once, then `reload` any number of times, then `stop` (also after a `drain`). Not
     thread-safe. watch_interval_s: between two looks at the files of certificates and keys.
@@ -75,15 +78,18 @@ class Server:
 
     def __init__(self, config: Config, *, watch_interval_s: float = WATCH_INTERVAL_S) -> None:
         self._started_with = self._config = config
+        self._feeds = _feeds(config)
         self._registry = Registry(
             config.databases,
             data_dir=config.server.data_dir,
             caps=_caps(config),
             idle_timeout_s=config.limits.idle_handle_timeout_s,
+            feeds=self._feeds,
         )
         self._store: MetaStore | None = None
         self._control: ControlPlane | None = None
         self._sessions: Sessions | None = None
+        self._enrolment: Enrolment | None = None
         self._application: Application | None = None
         self._open: list[_Open] = []
         self._alt_svc = AltSvc(config.listeners)
@@ -108,8 +114,16 @@ class Server:
             created = control.created if control is not None else frozenset()
             await self._registry.open(lazily=created)
             self._sessions = sessions = _sessions(self._config)
+            signers = Signers.of(self._config.auth)
+            if control is not None:
+                self._enrolment = await self._open_enrolment(control, signers)
             self._application = Application(
-                self._config, registry=self._registry, sessions=sessions, control=control
+                self._config,
+                registry=self._registry,
+                sessions=sessions,
+                control=control,
+                signers=signers,
+                enrolment=self._enrolment,
             )
             for listener in self._config.listeners:
                 await self._open_listener(listener, self._application)
@@ -134,6 +148,25 @@ class Server:
         files = [database.file for database in self._registry.list() if database.file]
         sweep({config.server.data_dir or ".", *map(os.path.dirname, map(os.path.realpath, files))})
         return control
+
+    async def _open_enrolment(self, control: ControlPlane, signers: Signers) -> Enrolment:
+        """Where devices enrol; whoever did before is known. It may be turned on by a reload."""
+        enrolment = Enrolment(
+            self._config.auth.enroll,
+            control,
+            OwnDatabases(control, self._registry),
+            tokens=signers.tokens,
+            end_streams=self._end_streams,
+        )
+        await enrolment.open()
+        return enrolment
+
+    async def _end_streams(self, principals: Collection[str]) -> None:
+        """Ends whatever these principals have open: change feeds and streams."""
+        if self._feeds is not None:
+            self._feeds.end_of_principals(principals)
+        if self._sessions is not None:
+            await self._sessions.end_of_principals(principals)
 
     async def _open_listener(self, config: ListenerConfig, application: Application) -> None:
         try:
@@ -161,12 +194,11 @@ class Server:
         TLS files; say what changed and what could not.
 
         In force for the next request on every connection; connections stay. Streams of principals
-        that are gone or lost a grant are rolled back. Raises: ConfigurationError, and nothing was
-        changed.
+        that are gone or lost a grant are rolled back, their change feeds end. Raises:
+        ConfigurationError, and nothing was changed.
         """
         async with self._reloading:
             assert self._application is not None, "reload after start"  # noqa: S101
-            assert self._sessions is not None, "reload after start"  # noqa: S101
             if opens_up(self._config, config):
                 raise ConfigurationError(
                     "the new configuration has no principal and no grant, which would let "
@@ -183,7 +215,7 @@ class Server:
             self._registry.replace_caps(_caps(config))
             lost = self._application.reload(config, prepared)
             self._config, self._roster = config, roster
-            await self._sessions.end_of_principals(lost)
+            await self._end_streams(lost)
             return changes
 
     async def look_at_files(self) -> None:
@@ -196,12 +228,11 @@ class Server:
                     context = await entry.files.look(entry.make_context)
                     if context is not None:
                         entry.listener.replace_context(context)
-            application, sessions = self._application, self._sessions
-            if application is not None and sessions is not None:
+            application = self._application
+            if application is not None:
                 prepared = await self._roster.look(partial(application.prepare, self._config))
                 if prepared is not None:
-                    lost = application.reload(self._config, prepared)
-                    await sessions.end_of_principals(lost)
+                    await self._end_streams(application.reload(self._config, prepared))
 
     def _fresh_contexts(self) -> list[tuple[_Open, TLSContext]]:
         """The certificates, read anew, all before any is taken. Self-signed ones stay."""
@@ -233,10 +264,12 @@ class Server:
                 )
 
     async def drain(self, grace_s: float = DRAIN_S) -> int:
-        """Stop accepting and wait at most grace_s for what is in flight.
+        """Stop accepting and wait at most grace_s for what is in flight; change feeds end at once.
 
         Gives the number of requests that were cut off.
         """
+        if self._feeds is not None:
+            self._feeds.close()
         listeners, self._open = self.listeners, []
         return sum(await asyncio.gather(*(listener.drain(grace_s) for listener in listeners)))
 
@@ -248,6 +281,8 @@ class Server:
         if self._watch is not None:
             await self._watch.stop()
         aborted = await self.drain(grace_s)
+        if self._enrolment is not None:
+            await self._enrolment.close()
         if self._sessions is not None:
             await self._sessions.close()
         await self._registry.close()
@@ -313,6 +348,13 @@ def _caps(config: Config) -> Caps:
         slow_after_s=logs.slow_threshold_s if logs.slow_threshold_s > 0 else math.inf,
         logs_values=logs.expand_params,
     )
+
+
+def _feeds(config: Config) -> Feeds | None:
+    feed = config.changefeed
+    if not feed.enabled:
+        return None
+    return Feeds(buffer=feed.buffer, max_subscribers=feed.max_subscribers)
 
 
 def _sessions(config: Config) -> Sessions:

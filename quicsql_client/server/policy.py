@@ -58,14 +58,15 @@ class Policy:
         return frozenset(self._levels)
 
 
-def principals_that_lost(old: Policy, new: Policy) -> frozenset[str]:
+def principals_that_lost(old: Policy, new: Policy, others: Iterable[str] = ()) -> frozenset[str]:
     """Names that are no longer declared, or whose level fell on any database; "" when anonymous
     callers lost.
 
+    others: names that no configuration declares; what `*` is granted is theirs, too.
     These are the ones whose streams and feeds end when the new policy takes over.
     """
     databases = old.databases | new.databases
-    everyone = old.principals | {""}
+    everyone = {*old.principals, "", *others}
     fallen = {name for name in everyone if _has_fallen(name, databases, old, new)}
     return frozenset((old.principals - new.principals) | fallen)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .config import Config, DatabaseConfig
+from .config import Config, DatabaseConfig, EnrollConfig
 
 __all__ = ["RELOADED_LIMITS", "Changes", "compare", "databases_added", "opens_up"]
 
@@ -62,6 +62,8 @@ def compare(old: Config, new: Config, *, started_with: Config) -> Changes:
         *(*added, *_principals(old, new), *_admins(old, new), *_grants(old, new)),
         *(*cors, *_slow_log(old, new)),
     )
+    if started_with.control_plane.enabled:  # it keeps what was enrolled
+        applied = (*applied, *_enrolment(old.auth.enroll, new.auth.enroll))
     return Changes((*applied, *_limits(old, new, reloaded=True)), tuple(_fixed(started_with, new)))
 
 
@@ -100,6 +102,13 @@ def _levels(config: Config) -> dict[tuple[str, str], str]:
     return {(d.name, grant.principal): grant.level for d in config.databases for grant in d.grants}
 
 
+def _enrolment(old: EnrollConfig, new: EnrollConfig) -> Iterator[str]:
+    """The keys alone: some hold secrets."""
+    for key in msgspec.structs.fields(old):
+        if getattr(old, key.name) != getattr(new, key.name):
+            yield f"auth.enroll.{key.encode_name} changed"
+
+
 def _limits(old: Config, new: Config, *, reloaded: bool) -> Iterator[str]:
     before, after = msgspec.to_builtins(old.limits), msgspec.to_builtins(new.limits)
     for name, _ in _differences(before, after):
@@ -120,8 +129,8 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
         yield "logging.format"
     if old.control_plane.enabled != new.control_plane.enabled:
         yield "control_plane.enabled"
-    if _without_principals(old) != _without_principals(new):
-        yield "auth (all but principals and authorized_keys)"
+    if _fixed_auth(old) != _fixed_auth(new):
+        yield "auth (all but principals, authorized_keys and enroll)"
     before = {d.name: msgspec.structs.replace(d, grants=()) for d in old.databases}
     after = {d.name: msgspec.structs.replace(d, grants=()) for d in new.databases}
     for name, change in _differences(before, after):
@@ -130,8 +139,10 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
     yield from _limits(old, new, reloaded=False)
 
 
-def _without_principals(config: Config) -> object:
-    return msgspec.structs.replace(config.auth, principals=(), authorized_keys="")
+def _fixed_auth(config: Config) -> object:
+    return msgspec.structs.replace(
+        config.auth, principals=(), authorized_keys="", enroll=EnrollConfig()
+    )
 
 
 def _differences(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Iterator[tuple[Any, str]]:

@@ -47,6 +47,12 @@ CASES = [
         "config: meta_store key asks for an encrypted store, which this server does not have",
         "server.meta_store.key",
     ),
+    (
+        "auth: {principals: [{name: a}]}\ncontrol_plane: {enabled: true, admins: [a]}\n"
+        "server: {data_dir: /d}\ndatabases: [{name: d, backend: file, path: x/../_meta.vault}]",
+        'config: database "d" has the path of the meta store',
+        "databases[0].path",
+    ),
     # databases
     ("databases: [{backend: memory}]", "config: database with empty name", "databases[0].name"),
     (
@@ -295,6 +301,16 @@ CASES = [
         'config: auth.enroll.provision.name_template "x" must contain {principal} '
         "so per-account databases don't collide",
         "auth.enroll.provision.name_template",
+    ),
+    (
+        _PROVISION % "name_template: '_{principal}'",
+        'config: auth.enroll.provision.name_template "_{principal}" makes no database name',
+        "auth.enroll.provision.name_template",
+    ),
+    (
+        _PROVISION % "enabled: true, backend: file",
+        "config: auth.enroll.provision.backend: files of devices need server.data_dir",
+        "auth.enroll.provision.backend",
     ),
     (
         _PROVISION % "backend: x",

@@ -20,6 +20,7 @@ from ..config import RoutingConfig
 from ..control import ControlPlane
 from ..cors import CORS
 from ..engine import Access, UnknownDatabase
+from ..enrolment import Enrolment
 from ..limits import Limits
 from ..metrics import Metrics
 from ..policy import Level, Policy
@@ -98,15 +99,18 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives a reload. control: None when the control plane is off."""
+    """What outlives a reload. current: gives the settings of now. control: None when the control
+    plane is off.
+    """
 
+    current: Callable[[], Settings]
     registry: Registry
     sessions: Sessions
     limits: Limits
     attaching: Attaching
     routing: RoutingConfig
     control: ControlPlane | None
-    has_enrolment: bool
+    enrolment: Enrolment | None
     body_timeout_s: float
     metrics: Metrics = field(default_factory=Metrics)
     transfer_slots: asyncio.Semaphore = field(

@@ -66,7 +66,8 @@ def _meta_store_key(config: Config) -> _Found:
 
 
 def _enrollment_grants(config: Config) -> _Found:
-    if config.auth.enroll.enabled and not config.auth.enroll.grants:
+    enroll = config.auth.enroll
+    if enroll.enabled and not enroll.grants and not enroll.provision.enabled:
         text = "config: auth.enroll.grants is empty: enrolled devices may do nothing"
         yield text, ("auth", "enroll", "enabled")
 

@@ -37,26 +37,10 @@ def _profiles_with_mode(mode: str) -> Callable[[Config], Iterator[Path]]:
     return find
 
 
-def _when(condition: Callable[[Config], object], *path: str) -> Callable[[Config], Iterator[Path]]:
-    def find(config: Config) -> Iterator[Path]:
-        if condition(config):
-            yield path
-
-    return find
-
-
 NOT_SERVED: Final = (
     Unserved(
         _profiles_with_mode("qip"),
         "tls mode qip: a listener that uses this profile is refused",
-    ),
-    Unserved(
-        _when(lambda config: config.auth.enroll.enabled, "auth", "enroll", "enabled"),
-        "device enrolment: nobody can enrol",
-    ),
-    Unserved(
-        _when(lambda config: config.changefeed.enabled, "changefeed", "enabled"),
-        "the change feed: nothing is recorded and nobody can subscribe",
     ),
 )
 """Each thing that parses and is validated, and has no effect yet."""

@@ -97,18 +97,19 @@ class Guard:
     """The authorizer callback of one connection. access: the right it enforces now. seen: what was
     touched since it was last emptied. attach_rule: what ATTACH may name, and with it VACUUM, which
     attaches inside; None: nothing. attach_refusal: what the rule said of the last one that it
-    refused.
+    refused. fixed_pragmas: those that nobody sets.
 
     A new access reaches statements that are already prepared only when the connection's authorizer
     is set again: SQLite then expires them. `Link.use` does both.
     """
 
-    __slots__ = ("access", "attach_refusal", "attach_rule", "seen")
+    __slots__ = ("access", "attach_refusal", "attach_rule", "fixed_pragmas", "seen")
 
-    def __init__(self) -> None:
+    def __init__(self, fixed_pragmas: frozenset[str] = frozenset()) -> None:
         self.access = Access.READ_WRITE
         self.attach_rule: AttachRule | None = None
         self.attach_refusal: str | None = None
+        self.fixed_pragmas = fixed_pragmas
         self.seen = Touch.NOTHING
 
     def __call__(
@@ -120,6 +121,8 @@ class Guard:
         trigger: str | None,
     ) -> int:
         if action in _ATTACH_ACTIONS and not self._may_attach(action, first):
+            return apsw.SQLITE_DENY
+        if action == apsw.SQLITE_PRAGMA and self._is_fixed(first, second):
             return apsw.SQLITE_DENY
         self.seen |= _touched(action, first, second, schema, trigger)
         if self.access is Access.READ_ONLY and _is_write(action, first, second):
@@ -133,6 +136,9 @@ class Guard:
             self.attach_refusal = self.attach_rule(filename)
             return self.attach_refusal is None
         return True
+
+    def _is_fixed(self, name: str | None, argument: str | None) -> bool:
+        return argument is not None and (name or "").lower() in self.fixed_pragmas
 
 
 def _touched(

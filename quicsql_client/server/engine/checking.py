@@ -22,6 +22,8 @@ from .opening import apply_limits
 __all__ = ["ImageCheck"]
 
 _MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_PAGE_SIZE: Final = slice(16, 18)  # in the header, big-endian; 1 stands for 65536
 _FLAGS: Final = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 _PROGRESS_OPERATIONS: Final = 1_000
 
@@ -47,8 +49,9 @@ class ImageCheck:
         size_bytes = os.path.getsize(self._path)
         self._ends_at = time.monotonic() + MIN_CHECK_S + size_bytes / CHECK_BYTES_PER_S
         with open(self._path, "rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return "it does not begin as a SQLite database"
+            fault = _fault_of_header(file.read(_HEADER_BYTES), size_bytes)
+        if fault is not None:
+            return fault
         try:
             with contextlib.closing(self._open()) as connection:
                 found = connection.execute("PRAGMA integrity_check(1)").fetchall()
@@ -67,3 +70,13 @@ class ImageCheck:
 
     def _is_over(self) -> bool:
         return self._stopped.is_set() or time.monotonic() >= self._ends_at
+
+
+def _fault_of_header(header: bytes, size_bytes: int) -> str | None:
+    if not header.startswith(_MAGIC):
+        return "it does not begin as a SQLite database"
+    page_bytes = int.from_bytes(header[_PAGE_SIZE], "big")
+    page_bytes = 65_536 if page_bytes == 1 else page_bytes
+    if not page_bytes or size_bytes % page_bytes:
+        return "it ends within a page"  # SQLite would read zeros for the rest
+    return None

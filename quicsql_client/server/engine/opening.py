@@ -32,6 +32,9 @@ _FILE_FLAGS = {
     "ro": apsw.SQLITE_OPEN_READONLY,
 }
 _MEMORY_FLAGS = apsw.SQLITE_OPEN_URI | _FILE_FLAGS["rwc"]
+# What together bounds the size of a database: SQLite keeps the first for each connection, and the
+# second can be set until the first table is made.
+_SIZE_PRAGMAS = frozenset({"max_page_count", "page_size"})
 _PRAGMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_VALUE = re.compile(r"[+-]?[A-Za-z0-9_.]+")
 
@@ -70,8 +73,10 @@ class Opener:
     """Opens connections of one database, each with the same pragmas and settings.
 
     database: its name. busy_timeout_s: how long a connection waits for a lock. turns: whose turn it
-    is to write. file: its path, None: in memory. A memory database lives in a named memory file of
-    this process, held by a keeper connection until `close`: connections come and go, rows stay.
+    is to write. file: its path, None: in memory. fixed_pragmas: those that bound the database's
+    size, if its settings do: no statement may set them. A memory database lives in a named memory
+    file of this process, held by a keeper connection until `close`: connections come and go, rows
+    stay.
     """
 
     def __init__(self, database: DatabaseSettings, data_dir: str) -> None:
@@ -84,6 +89,7 @@ class Opener:
             int(self._pragmas.pop("busy_timeout", 0)) / 1000
         )
         self._pragmas.pop("busy_timeout", None)
+        self.fixed_pragmas = _SIZE_PRAGMAS if "max_page_count" in self._pragmas else frozenset()
         self.file: str | None = None
         if self.is_memory:
             self._name = f"file:/quicsql-{secrets.token_hex(16)}?vfs=memdb"

@@ -134,6 +134,8 @@ def _run(
     link.guard.seen = Touch.NOTHING
     link.touched |= step.touch
     stack = contextlib.ExitStack()
+    if step.touch & Touch.ROWS:
+        link.look_out(step.sql)
     try:
         with stack, Timed(link, step.sql, values):
             if step.is_read_only:
@@ -149,6 +151,7 @@ def _run(
             )
     finally:
         link.touched |= link.guard.seen
+        link.tell_changes()
 
 
 def _counted(link: Link, step: Step, run: Callable[[], Rows]) -> tuple[Rows, Counters | None]:

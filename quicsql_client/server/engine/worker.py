@@ -150,6 +150,7 @@ class Worker:
             self._link.end_turn()
         with self._running_lock:
             self._running = None
+        self._link.tell_changes()
         self._report(job, outcome, failure)
         if job.settles:
             self._link.settle()

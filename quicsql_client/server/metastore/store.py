@@ -38,6 +38,8 @@ _UPGRADES: Final = (
         action TEXT NOT NULL, database TEXT NOT NULL, detail TEXT NOT NULL
     );
     """,
+    # The database that a device was given for itself.
+    "ALTER TABLE enrolled ADD COLUMN database TEXT NOT NULL DEFAULT ''",
 )
 _BUSY_TIMEOUT_MS: Final = 5_000
 _OWNER_ONLY: Final = 0o600

@@ -16,6 +16,7 @@ from ..exchange import Exchange, Refusal
 from .databases import create, detach, list_databases
 from .errand import NOT_SERVER_ADMIN, Errand
 from .maintenance import maintain
+from .principals import NOT_ADMIN, delete_principal, list_principals, mint_code
 from .restore import restore
 from .sessions import info, kill, list_sessions
 
@@ -50,6 +51,9 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/detach": Endpoint("POST", detach, action="detach"),
     "/maintenance": Endpoint("POST", maintain, denial=None, action="maintenance"),
     "/restore": Endpoint("POST", restore, denial=None, action="restore"),
+    "/principals": Endpoint("GET", list_principals, NOT_ADMIN),
+    "/principals/delete": Endpoint("POST", delete_principal, NOT_ADMIN, action="principals.delete"),
+    "/enroll/codes": Endpoint("POST", mint_code, NOT_ADMIN, action="enroll.codes"),
 }
 """The paths behind `/_admin`."""
 
