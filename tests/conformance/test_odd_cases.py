@@ -20,13 +20,6 @@ _NAMED = re.compile(rf"odd-cases?\s+({_NUMBERS}(?:(?:,|,? and)\s+{_NUMBERS})*)",
 WAITING_FOR_THE_CLIENT = {147: "the client signs with no Ed25519 key yet"}
 """Cases of what the client or the driver does not offer yet, each with what it waits for."""
 
-NOT_SERVED_YET = {
-    "the change feed": {121, 122, 123, 124, 125, 182, 183, 184, 185, 191},
-    "the admin surface": {126, 127, 128, 129, 130, 131, 175, 176, 177, 178, 190, 192},
-    "enrolment": {113, 173, 174},
-}
-"""Cases of what the server does not serve yet."""
-
 
 def named_in(text: str) -> Iterator[int]:
     """The numbers that a text names."""
@@ -56,8 +49,8 @@ def test_how_a_case_is_named(text: str, cases: list[int]) -> None:
 
 
 def test_every_case_has_a_test_or_a_reason() -> None:
-    excused = WAITING_FOR_THE_CLIENT.keys() | {c for some in NOT_SERVED_YET.values() for c in some}
+    excused = WAITING_FOR_THE_CLIENT.keys()
     named = cases_with_a_test()
     assert not named - EVERY_CASE, "there are no such cases"
     assert sorted(EVERY_CASE - named - excused) == [], "no test names these cases"
-    assert sorted(named & excused) == [], "these have a test now: take them out of the tables"
+    assert sorted(named & excused) == [], "these have a test now: take them out of the table"

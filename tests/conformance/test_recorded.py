@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from fnmatch import fnmatchcase
 
 import pytest
 
-from .differences import INTENDED, NOT_SERVED_YET
+from .differences import INTENDED
 from .player import Outcome
 from .recording import VARIANTS, load_cases
 from .serving import play_variant
@@ -46,7 +45,7 @@ def outcome_of(
 
     def outcome(variant: str, case: str) -> Outcome:
         found = played[variant].result()[case]
-        if case in TIMED and _unexpected(case, found) and not _not_served_yet(case):
+        if case in TIMED and _unexpected(case, found):
             found = play_variant(variant, [case], root / f"{variant} {case}", identities)[case]
         return found
 
@@ -57,9 +56,6 @@ def outcome_of(
 def test_answers_as_recorded(variant: str, case: str, outcome_of: OutcomeOf) -> None:
     outcome = outcome_of(variant, case)
     unexpected = _unexpected(case, outcome)
-    if waits_for := _not_served_yet(case):
-        assert unexpected, f"passes, so take it out of NOT_SERVED_YET: {waits_for}"
-        pytest.xfail(f"not served yet: {waits_for}")
     assert not unexpected, "\n".join(unexpected)
     equal = [number for name, number in INTENDED if name == case and outcome[number] is None]
     assert not equal, f"steps {equal} differ no more: take them out of INTENDED"
@@ -71,19 +67,10 @@ def _unexpected(case: str, outcome: Outcome) -> list[str]:
     return [f"step {n}: {said}" for n, said in found if (case, n) not in INTENDED]
 
 
-def _not_served_yet(case: str) -> str | None:
-    for reason, patterns in NOT_SERVED_YET.items():
-        if any(fnmatchcase(case, pattern) for pattern in patterns):
-            return reason
-    return None
-
-
 def test_the_recordings_are_complete() -> None:
     assert len(CASES) == len({case for _, case in CASES}) == 349
 
 
-def test_the_tables_name_cases_that_exist() -> None:
+def test_the_intended_differences_name_steps_that_exist() -> None:
     steps = {case.id: len(case.steps) for variant in VARIANTS for case in load_cases(variant)}
     assert not [key for key in INTENDED if key[1] >= steps.get(key[0], 0)]
-    patterns = [pattern for some in NOT_SERVED_YET.values() for pattern in some]
-    assert not [p for p in patterns if not any(fnmatchcase(case, p) for case in steps)]
