@@ -71,6 +71,6 @@ def test_the_recordings_are_complete() -> None:
     assert len(CASES) == len({case for _, case in CASES}) == 349
 
 
-def test_the_table_names_cases_that_exist() -> None:
+def test_the_intended_differences_name_steps_that_exist() -> None:
     steps = {case.id: len(case.steps) for variant in VARIANTS for case in load_cases(variant)}
     assert not [key for key in INTENDED if key[1] >= steps.get(key[0], 0)]
