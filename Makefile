@@ -1,11 +1,12 @@
 # make demo   the guide "mTLS in production", from two CAs to the kill switch
 # make test   every check and test
-# Both make .venv when there is none and install what they need.
+# make h2spec HTTP/2 conformance of the server (needs h2spec, or Go to build it)
+# Each makes .venv when there is none and installs what it needs.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check sync clean
+.PHONY: demo test check sync h2spec clean
 
 demo: .venv/ready
 	$(BIN)/python examples/mtls_in_production.py
@@ -19,6 +20,9 @@ check: .venv/ready
 sync: .venv/ready
 	$(BIN)/python tools/async_to_sync.py
 
+h2spec: .venv/ready
+	$(BIN)/python -m tools.h2spec
+
 .venv/ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
@@ -26,4 +30,4 @@ sync: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .h2spec build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
