@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check sync clean
+.PHONY: demo test check sync sqlalchemy-suite clean
 
 demo: .venv/ready
 	$(BIN)/python examples/mtls_in_production.py
@@ -15,6 +15,9 @@ test: check
 
 check: .venv/ready
 	$(BIN)/python -m tools.check
+
+sqlalchemy-suite: .venv/ready
+	$(BIN)/python tools/sqlalchemy_suite.py
 
 sync: .venv/ready
 	$(BIN)/python tools/async_to_sync.py

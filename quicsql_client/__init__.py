@@ -54,19 +54,28 @@ if TYPE_CHECKING:
     from ._sync.client import Client
     from ._sync.stream import Stream
     from ._sync.transaction import Transaction
+    from .certificate_sources import (
+        CertificateEnvironment,
+        CertificateFiles,
+        CertificateSource,
+        PKCS12File,
+    )
     from .options import (
         Option,
         with_basic_auth,
         with_bearer,
+        with_certificate_check,
         with_client_cert,
         with_connect_timeout,
         with_insecure_auth_allowed,
         with_max_response,
         with_min_tls,
         with_root_ca,
+        with_server_pin,
         with_timeout,
         with_transport,
     )
+    from .renewal import TLSStatus
     from .url import URL_PARAMETERS, ConnectionURL, parse_url
 
 __all__ = [
@@ -77,6 +86,9 @@ __all__ = [
     "AsyncTransaction",
     "AuthenticationError",
     "AuthorizationError",
+    "CertificateEnvironment",
+    "CertificateFiles",
+    "CertificateSource",
     "Client",
     "ConfigurationError",
     "ConnectError",
@@ -94,6 +106,7 @@ __all__ = [
     "Option",
     "OutcomeUnknownError",
     "OverloadedError",
+    "PKCS12File",
     "PoolTimeout",
     "ProgrammingError",
     "RateLimitedError",
@@ -106,6 +119,7 @@ __all__ = [
     "Stream",
     "StreamExpiredError",
     "TLSError",
+    "TLSStatus",
     "Transaction",
     "TransportError",
     "TransportWarning",
@@ -118,17 +132,24 @@ __all__ = [
     "parse_url",
     "with_basic_auth",
     "with_bearer",
+    "with_certificate_check",
     "with_client_cert",
     "with_connect_timeout",
     "with_insecure_auth_allowed",
     "with_max_response",
     "with_min_tls",
     "with_root_ca",
+    "with_server_pin",
     "with_timeout",
     "with_transport",
 ]
 
 _LATE = {
+    **dict.fromkeys(
+        ("CertificateEnvironment", "CertificateFiles", "CertificateSource", "PKCS12File"),
+        ".certificate_sources",
+    ),
+    "TLSStatus": ".renewal",
     "AsyncClient": "._async.client",
     "AsyncStream": "._async.stream",
     "AsyncTransaction": "._async.transaction",

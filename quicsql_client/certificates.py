@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,14 +29,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from .errors import ConfigurationError, TransportWarning
-from .pki.inspection import CertificateFacts, inspect_certificate
+from .pki.inspection import CertificateFacts, inspect_certificate, is_issued_by
 
 __all__ = [
     "ClientCertificate",
     "PEMSource",
     "RootCA",
+    "is_path",
     "load_client_certificate",
     "load_root_ca",
+    "read_file",
+    "warn_when_key_is_public",
 ]
 
 PEMSource: TypeAlias = str | bytes | os.PathLike[str]
@@ -65,7 +68,7 @@ class RootCA:
 
     def issued(self, leaf: x509.Certificate) -> bool:
         """True when one of these certificates signed `leaf`."""
-        return any(_is_issued_by(leaf, authority) for authority in self.certificates)
+        return any(is_issued_by(leaf, authority) for authority in self.certificates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +125,23 @@ def load_root_ca(source: PEMSource) -> RootCA:
 
 
 def load_client_certificate(
-    cert: PEMSource, key: PEMSource | None = None, *, password: str | bytes | None = None
+    cert: PEMSource,
+    key: PEMSource | None = None,
+    *,
+    password: str | bytes | None = None,
+    name: str | None = None,
 ) -> ClientCertificate:
     """Read a client certificate (with its chain, in any order) and its key, and prove that they
     match.
 
     key: None when the same PEM holds it. password: of an encrypted key; it is never asked for on
-    a terminal. Warns with TransportWarning when every user of the machine can read the key file.
-    Raises ConfigurationError, naming the file and what to do.
+    a terminal. name: what to call PEM text in messages. Warns with TransportWarning when every
+    user of the machine can read the key file. Raises ConfigurationError, naming the file and what
+    to do.
     """
-    cert_name, cert_data = _read_source(cert, "client certificate file")
+    cert_name, cert_data = _read_source(cert, "client certificate file", name)
     key_name, key_data = (
-        (cert_name, cert_data) if key is None else _read_source(key, "client key file")
+        (cert_name, cert_data) if key is None else _read_source(key, "client key file", name)
     )
     certificates = _certificates_in(cert_name, cert_data)
     key_pem = _key_block(key_data)
@@ -146,7 +154,9 @@ def load_client_certificate(
     secret = password.encode("utf-8") if isinstance(password, str) else password
     private_key = _load_key(key_name, key_pem, secret)
     leaf = _matching(certificates, private_key, cert_name, key_name)
-    _warn_when_key_is_public(cert if key is None else key, key_name)
+    key_source = cert if key is None else key
+    if is_path(key_source):
+        warn_when_key_is_public(key_source)
     chain = [leaf, *(c for c in certificates if c is not leaf)]
     chain_pem = b"".join(c.public_bytes(Encoding.PEM) for c in chain)
     return ClientCertificate(cert_name, inspect_certificate(leaf), leaf, chain_pem, key_pem, secret)
@@ -155,23 +165,31 @@ def load_client_certificate(
 # Reading
 
 
-def _read_source(source: PEMSource, what: str) -> tuple[str, bytes]:
+def is_path(source: PEMSource) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether a source is a path, and not PEM text itself."""
+    if isinstance(source, str):
+        return "-----BEGIN" not in source
+    return isinstance(source, os.PathLike)
+
+
+def _read_source(source: PEMSource, what: str, name: str | None = None) -> tuple[str, bytes]:
     """The name to use in messages, and the bytes."""
     if isinstance(source, bytes | bytearray):
-        return _GIVEN_PEM, _checked_content(_GIVEN_PEM, bytes(source), what)
-    if isinstance(source, str) and "-----BEGIN" in source:
-        return _GIVEN_PEM, source.encode("utf-8", "surrogatepass")
+        return name or _GIVEN_PEM, _checked_content(name or _GIVEN_PEM, bytes(source), what)
     if not isinstance(source, str | os.PathLike):
         raise ConfigurationError(
             f"{what}: expected a path or PEM text, got {type(source).__name__}"
         )
+    if not is_path(source):
+        return name or _GIVEN_PEM, str(source).encode("utf-8", "surrogatepass")
     path = os.fspath(source)
+    return path, _checked_content(path, read_file(path, what), what)
+
+
+def read_file(path: str, what: str) -> bytes:
+    """The bytes of a file. Raises ConfigurationError, naming what it is to be, and the file."""
     if not path or "\0" in path:
         raise ConfigurationError(f"{what}: the path is empty or holds a NUL character")
-    return path, _checked_content(path, _read_file(path, what), what)
-
-
-def _read_file(path: str, what: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -179,7 +197,7 @@ def _read_file(path: str, what: str) -> bytes:
         raise ConfigurationError(f"{what} {path!r} does not exist; check the path") from error
     except IsADirectoryError as error:
         raise ConfigurationError(
-            f"{what} {path!r} is a directory; give the PEM file inside it"
+            f"{what} {path!r} is a directory; give the file inside it"
         ) from error
     except OSError as error:
         raise ConfigurationError(f"{what} {path!r} cannot be read: {error.strerror}") from error
@@ -315,29 +333,19 @@ def _matching(
     )
 
 
-def _warn_when_key_is_public(source: PEMSource, name: str) -> None:
-    if name == _GIVEN_PEM or os.name != "posix":
+def warn_when_key_is_public(path: str | os.PathLike[str]) -> None:
+    """Warns with TransportWarning when every user of the machine can read the key in the file."""
+    if os.name != "posix":
         return
-    mode = os.stat(os.fspath(source)).st_mode
+    mode = os.stat(path).st_mode
     if stat.S_ISREG(mode) and mode & stat.S_IROTH:
         warnings.warn(
-            f"every user of this machine can read the private key in {name!r} (mode "
+            f"every user of this machine can read the private key in {os.fspath(path)!r} (mode "
             f"{stat.S_IMODE(mode):04o}); "
             "run chmod 600 on it",
             TransportWarning,
             stacklevel=4,
         )
-
-
-# X.509
-
-
-def _is_issued_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        leaf.verify_directly_issued_by(authority)
-    except Exception:  # whatever a foreign key or signature makes it raise, the answer is no
-        return False
-    return True
 
 
 # PEM to a file for OpenSSL, which reads keys from files only

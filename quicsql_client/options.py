@@ -7,19 +7,16 @@ Opens no connection. Every repr is masked.
 from __future__ import annotations
 
 import math
+import os
+import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from .auth import Basic, Bearer, Credential
-from .certificates import (
-    ClientCertificate,
-    PEMSource,
-    RootCA,
-    load_client_certificate,
-    load_root_ca,
-)
+from .certificate_sources import CertificateFiles, CertificateSource, RootCAFiles
+from .certificates import ClientCertificate, PEMSource, RootCA
 from .endpoint import Endpoint
 from .errors import ConfigurationError, TransportWarning
 
@@ -29,12 +26,14 @@ __all__ = [
     "Option",
     "with_basic_auth",
     "with_bearer",
+    "with_certificate_check",
     "with_client_cert",
     "with_connect_timeout",
     "with_insecure_auth_allowed",
     "with_max_response",
     "with_min_tls",
     "with_root_ca",
+    "with_server_pin",
     "with_timeout",
     "with_transport",
 ]
@@ -43,19 +42,29 @@ DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_CONNECT_TIMEOUT_S = 10.0
 # protocol/client.md, section 1: WithMaxResponse
 DEFAULT_MAX_RESPONSE_BYTES = 1_073_741_824
+# Below the 10 s in which a renewed file is to be in use (design/requirements.md, C9).
+DEFAULT_CERTIFICATE_CHECK_S = 5.0
+_PIN = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
     """What a client is configured with.
 
-    root_cas: empty means the system's. timeout_s: total for a call, None for no limit.
-    connect_timeout_s: for the connection and its TLS handshake, inside the total.
-    max_response_bytes: None for no cap. transport: an httpx transport to use instead of our own.
+    root_cas: empty means the system's; they and client_cert are what root_sources and client_source
+    held when they were last read. certificate_check_s: how often those are asked for a change, None
+    for never. server_pins: SPKI pins of which the server's must be one; empty: no pin.
+    timeout_s: total for a call, None for no limit. connect_timeout_s: for the connection and its
+    TLS handshake, inside the total. max_response_bytes: None for no cap. transport: an httpx
+    transport to use instead of our own.
     """
 
     root_cas: tuple[RootCA, ...] = ()
+    root_sources: tuple[RootCAFiles, ...] = field(default=(), repr=False)
     client_cert: ClientCertificate | None = None
+    client_source: CertificateSource | None = field(default=None, repr=False)
+    certificate_check_s: float | None = DEFAULT_CERTIFICATE_CHECK_S
+    server_pins: tuple[str, ...] = ()
     bearer: Bearer | None = None
     basic: Basic | None = None
     timeout_s: float | None = DEFAULT_TIMEOUT_S
@@ -90,6 +99,23 @@ class ClientOptions:
         """
         return self.basic or self.bearer
 
+    def certificate_stamp(self) -> Hashable:
+        """Something that differs after a source of certificates has changed; never raises."""
+        stamps = tuple(source.stamp() for source in self.root_sources)
+        return stamps, self.client_source.stamp() if self.client_source is not None else None
+
+    def with_certificates_read_again(self) -> Self:
+        """The same options with what the sources of certificates hold now.
+
+        Raises ConfigurationError.
+        """
+        source = self.client_source
+        return replace(
+            self,
+            root_cas=tuple(authority.load() for authority in self.root_sources),
+            client_cert=source.load() if source is not None else None,
+        )
+
     def check_endpoint(self, endpoint: Endpoint) -> None:
         """Prove that these options make sense there.
 
@@ -100,7 +126,10 @@ class ClientOptions:
             self._refuse_unused("client certificate", "with_client_cert", endpoint)
         if self.root_cas:
             self._refuse_unused("root CA", "with_root_ca", endpoint)
-        if self.credential is not None and not self.allow_insecure_auth:
+        if self.server_pins:
+            self._refuse_unused("pin", "with_server_pin", endpoint)
+        is_pinned = bool(self.server_pins) and endpoint.tls
+        if self.credential is not None and not (self.allow_insecure_auth or is_pinned):
             _warn_when_exposed(endpoint)
 
     def _refuse_unused(self, what: str, option: str, endpoint: Endpoint) -> None:
@@ -156,27 +185,73 @@ def with_root_ca(*sources: PEMSource) -> Option:
 
     The system's CAs are then not used.
 
-    sources: paths or PEM text, each with one or many certificates. Raises ConfigurationError
-    naming the file.
+    sources: paths or PEM text, each with one or many certificates; a file that changes is read
+    anew (`with_certificate_check`). Raises ConfigurationError naming the file.
     """
     if not sources:
         raise ConfigurationError("with_root_ca: no CA was given; give a path or PEM text")
-    loaded = tuple(load_root_ca(source) for source in sources)
+    places = tuple(RootCAFiles(source) for source in sources)
+    loaded = tuple(place.load() for place in places)
     names = ", ".join(repr(authority.source) for authority in loaded)
-    return _setting(f"with_root_ca({names})", root_cas=loaded)
+    return _setting(f"with_root_ca({names})", root_cas=loaded, root_sources=places)
 
 
 def with_client_cert(
-    cert: PEMSource, key: PEMSource | None = None, *, password: str | bytes | None = None
+    cert: PEMSource | CertificateSource,
+    key: PEMSource | None = None,
+    *,
+    password: str | bytes | None = None,
 ) -> Option:
     """Identify with this client certificate (mTLS). Source: protocol/auth.md, "mTLS".
 
-    cert: path or PEM, with its chain. key: path or PEM; None when `cert` holds it too. password:
-    of an encrypted key. Raises ConfigurationError naming the file and what to do; warns when the
-    key file is readable by everyone.
+    cert: path or PEM, with its chain; or a CertificateSource, such as PKCS12File. key: path or
+    PEM; None when `cert` holds it too. password: of an encrypted key. Files that change are read
+    anew (`with_certificate_check`). Raises ConfigurationError naming the file and what to do; warns
+    when the key file is readable by everyone.
     """
-    loaded = load_client_certificate(cert, key, password=password)
-    return _setting(f"with_client_cert({loaded.source!r}: {loaded.facts})", client_cert=loaded)
+    if isinstance(cert, str | bytes | bytearray | os.PathLike):
+        source: CertificateSource = CertificateFiles(cert, key, password)
+    elif key is None and password is None:
+        source = cert
+    else:
+        raise ConfigurationError(
+            "with_client_cert: a CertificateSource brings its own key and password; leave key= and "
+            "password= out"
+        )
+    loaded = source.load()
+    return _setting(
+        f"with_client_cert({loaded.source!r}: {loaded.facts})",
+        client_cert=loaded,
+        client_source=source,
+    )
+
+
+def with_certificate_check(seconds: float | None) -> Option:
+    """How often the sources of certificates are asked whether they have changed, in seconds;
+
+    Default 5, None for never (then `reload_certificates()` alone renews).
+
+    A changed source is read, proved to match and put in use for new connections; old ones are
+    closed when their call ends. What is bad is warned of in the log, and the old material stays.
+    """
+    value = _seconds("with_certificate_check", seconds)
+    return _setting(f"with_certificate_check({value})", certificate_check_s=value)
+
+
+def with_server_pin(*pins: str) -> Option:
+    """Accept only a server whose public key has one of these pins, besides all other verification.
+
+    pins: SPKI SHA-256 in hex, as `quicsql-py pki pin server.crt` prints; give the next key's too
+    before it is taken into use. With `insecure=True` the pin alone proves the server. Raises
+    ConfigurationError for what is no pin.
+    """
+    wanted = tuple(pin.lower() if isinstance(pin, str) else "" for pin in pins)
+    if not wanted or not all(_PIN.fullmatch(pin) for pin in wanted):
+        raise ConfigurationError(
+            "with_server_pin: expected SHA-256 pins of 64 hexadecimal digits; "
+            "`quicsql-py pki pin server.crt` prints one"
+        )
+    return _setting(f"with_server_pin({', '.join(map(repr, wanted))})", server_pins=wanted)
 
 
 def with_bearer(token: str) -> Option:

@@ -16,10 +16,11 @@ from cryptography import x509
 from .endpoint import Endpoint
 from .errors import ConfigurationError, TLSError
 from .options import ClientOptions
-from .pki.inspection import CertificateFacts, inspect_certificate
+from .pki.inspection import CertificateFacts, inspect_certificate, spki_pin
 
 __all__ = [
     "TLS_REASONS",
+    "check_server_pin",
     "client_context",
     "explain_tls_failure",
     "is_verification_failure",
@@ -33,6 +34,7 @@ TLS_REASONS = (
     "server_certificate_expired",
     "server_certificate_not_yet_valid",
     "server_certificate_wrong_use",
+    "server_pin_mismatch",
     "client_certificate_required",
     "client_certificate_unknown_ca",
     "client_certificate_expired",
@@ -108,6 +110,26 @@ def client_context(options: ClientOptions, endpoint: Endpoint) -> ssl.SSLContext
     if options.client_cert is not None:
         options.client_cert.configure(context)
     return context
+
+
+def check_server_pin(leaf: bytes | None, options: ClientOptions, endpoint: Endpoint) -> None:
+    """Prove that the server's certificate (DER) has a key that options.server_pins names.
+
+    Does nothing without pins. Raises TLSError, reason "server_pin_mismatch"; nothing was sent.
+    """
+    if not options.server_pins:
+        return
+    certificate = _parse_leaf(leaf)
+    pin = spki_pin(certificate) if certificate is not None else "none that can be read"
+    if pin in options.server_pins:
+        return
+    raise TLSError(
+        f"TLS with {endpoint.authority} failed: the server's key has the pin {pin}, expected "
+        f"{' or '.join(options.server_pins)} (with_server_pin); if the server was given a new key, "
+        "pin that one, else somebody else answers there",
+        reason="server_pin_mismatch",
+        may_have_run=False,
+    )
 
 
 def look_context(endpoint: Endpoint) -> ssl.SSLContext:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,14 @@ from typing import Any
 import pytest
 
 from quicsql_client.server.app import Application
+from quicsql_client.server.auth import Signers
 from quicsql_client.server.config import Config
+from quicsql_client.server.control import ControlPlane
 from quicsql_client.server.engine import Caps
+from quicsql_client.server.enrolment import Enrolment, OwnDatabases
+from quicsql_client.server.grants import RuntimeGrants
+from quicsql_client.server.metastore import MetaStore
+from quicsql_client.server.places import Places
 from quicsql_client.server.registry import Registry
 from quicsql_client.server.sessions import Sessions
 from tests.fix_principals import Leaf
@@ -52,11 +59,12 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         leaf: Leaf | None = None,
+        peer: str | None = None,
         gone: asyncio.Event | None = None,
         on_sent: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
     ) -> Answer:
-        """One request, path with its query. body: whole, or in pieces. gone: when set, the client
-        has left. on_sent: awaited with each message of the answer.
+        """One request, path with its query. body: whole, or in pieces. peer: the client's address.
+        gone: when set, the client has left. on_sent: awaited with each message of the answer.
         """
         path, _, query = path.partition("?")
         chunks = [body] if isinstance(body, bytes) else list(body)
@@ -71,6 +79,7 @@ class Client:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "headers": [(n.lower().encode(), v.encode()) for n, v in sent.items()],
+            "client": None if peer is None else (peer, 50_000),
             "extensions": extensions,
         }
 
@@ -116,6 +125,8 @@ class Running:
     application: Application
     registry: Registry
     sessions: Sessions
+    control: ControlPlane | None
+    enrolment: Enrolment | None
 
     def client(
         self, token: str | None = None, *, methods: Iterable[str] = ("bearer", "none")
@@ -125,33 +136,68 @@ class Running:
         return Client(self.application.on(frozenset(methods), "test"), headers)
 
 
+META_STORE = "meta.db"
+
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Start an application: `async with start(config) as running`."""
+    """Start an application: `async with start(config) as running`; its data_dir is tmp_path."""
 
     @contextlib.asynccontextmanager
     async def starting(config: Config, **keys: Any) -> AsyncIterator[Running]:
         limits = config.limits
+        clock = keys.pop("clock", None) or asyncio.get_running_loop().time
         registry = Registry(
             config.databases,
             data_dir=str(tmp_path),
             caps=Caps(limits.max_rows, limits.max_result_bytes, limits.statement_timeout_s),
+            idle_timeout_s=limits.idle_handle_timeout_s,
+            clock=clock,
         )
-        await registry.open()
+        now = keys.pop("now", time.time)
+        enrolment: Enrolment | None = None
+        store = MetaStore(str(tmp_path / META_STORE))
+        control = None
+        if config.control_plane.enabled:
+            await store.open()
+            places = Places(str(tmp_path), own=(str(tmp_path / META_STORE),))
+            control = ControlPlane(store, RuntimeGrants(), registry, places)
+            await control.load()
+        await registry.open(lazily=control.created if control is not None else frozenset())
         sessions = Sessions(
             tx_idle_timeout_s=limits.tx_idle_timeout_s,
             max_tx_lifetime_s=limits.max_tx_lifetime_s,
             max_sessions_per_db=limits.max_sessions_per_db,
-            clock=keys.pop("clock", None) or asyncio.get_running_loop().time,
+            clock=clock,
         )
         try:
-            application = Application(config, registry=registry, sessions=sessions, **keys)
-            yield Running(application, registry, sessions)
+            signers = keys.setdefault("signers", Signers.of(config.auth))
+            if control is not None:
+                enrolment = Enrolment(
+                    config.auth.enroll,
+                    control,
+                    OwnDatabases(control, registry),
+                    tokens=signers.tokens,
+                    end_streams=sessions.end_of_principals,
+                    clock=now,
+                )
+                await enrolment.open()
+            application = Application(
+                config,
+                registry=registry,
+                sessions=sessions,
+                control=control,
+                enrolment=enrolment,
+                **keys,
+            )
+            yield Running(application, registry, sessions, control, enrolment)
         finally:
+            if enrolment is not None:
+                await enrolment.close()
             await sessions.close()
             await registry.close()
+            await store.close()
 
     return starting

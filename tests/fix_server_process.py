@@ -77,7 +77,8 @@ class ServerProcess:
 
     @property
     def ports(self) -> dict[str, int]:
-        found = [line.split() for line in self.lines if line.startswith("listening ")]
+        listening = [line.split() for line in self.lines if line.startswith("listening ")]
+        found = [words for words in listening if words[2] != "transport=unix"]
         return {words[1][5:]: int(words[3].rpartition(":")[2]) for words in found}
 
     def tell(self, number: signal.Signals) -> None:

@@ -49,14 +49,18 @@ _RULES = (
     "server.auth.*",
     "server.grants",
     "server.policy",
+    "server.cors",
     "server.limits",
     "server.metrics",
     "server.routing",
 )
-_STORE = ("server.engine.*", "server.registry", "server.sessions", "server.metastore.*")
+_STORE = (
+    *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
+    *("server.attaching", "server.control", "server.drafts"),
+)
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
-    *("endpoint", "errors", "types", "url"),
+    *("endpoint", "errors", "renewal", "types", "url"),
 )
 
 # Name below quicsql_client (or a full name) -> what it may import; the longest name counts.
@@ -72,15 +76,22 @@ _TABLE: dict[str, Layer] = {
     # certificates and options
     "pki.*": _layer("errors", libraries="cryptography", not_standard=_IO, pure=True),
     "certificates": _layer("pki.*", "errors", libraries="cryptography"),
+    "certificate_sources": _layer("certificates", "errors", libraries="cryptography"),
     "endpoint": _layer("errors"),
-    "options": _layer("auth", "certificates", "endpoint", "errors", "types", "_version"),
+    "options": _layer(
+        *("auth", "certificate_sources", "certificates", "endpoint", "errors", "types", "_version")
+    ),
     "tls": _layer(
         *("certificates", "endpoint", "options", "pki.*", "errors"), libraries="cryptography"
+    ),
+    "renewal": _layer(
+        *("certificates", "endpoint", "errors", "options", "pki.*", "tls"), libraries="cryptography"
     ),
     "url": _layer("auth", "certificates", "endpoint", "options", "errors"),
     # 3. sockets and network libraries
     "transports.*": _layer(
         *("wire.messages", "endpoint", "options", "tls", "certificates", "errors", "_version"),
+        "renewal",
         libraries="h11 h2 hpack httpx aioquic",
     ),
     # 4. the shells: open, drive, close
@@ -92,32 +103,50 @@ _TABLE: dict[str, Layer] = {
     "quicsql_dbapi.*": _layer("quicsql_client", "errors", "types"),
     "quicsql_dbapi.sqlalchemy.*": _layer("quicsql_dbapi.*", libraries="sqlalchemy"),
     # 6. and 7. the server, from the bottom up; it never imports the client
-    "server.config.*": _layer("errors", libraries="yaml msgspec", not_standard=_IO),
+    "server.config.*": _layer("errors", "pki.*", libraries="yaml msgspec", not_standard=_IO),
     "server.logs": _layer("server.config.*"),
     "server.listeners.*": _layer(
         *("errors", "types", "tls", "pki.*"),
-        libraries="h11 h2 hpack hyperframe jh2 aioquic cryptography",
+        libraries="h11 h2 hpack hyperframe jh2 aioquic pylsqpack OpenSSL cryptography",
     ),
-    "server.engine.*": _layer(*_SHARED, "server.config.*", libraries="apsw"),
+    "server.engine.*": _layer(*_SHARED, "server.config.*", "server.logs", libraries="apsw re2"),
     "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),
     "server.batons": _layer("errors", "types"),
     "server.sessions": _layer(
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"
     ),
+    "server.attaching": _layer(
+        "server.config.*", "server.engine.*", "server.policy", "server.registry"
+    ),
     "server.metastore.*": _layer("errors", "server.config.*", libraries="apsw msgspec"),
+    "server.cors": _layer("wire.messages", "server.config.*", pure=True),
     "server.grants": _layer(),
+    "server.places": _layer(),
+    "server.drafts": _layer(),
+    "server.control": _layer(
+        *("errors", "server.config.*", "server.engine.*", "server.registry"),
+        *("server.grants", "server.metastore.*", "server.places"),
+    ),
     "server.limits": _layer("errors", "server.config.*"),
     "server.metrics": _layer(),
     "server.policy": _layer("errors", "server.config.*", "server.grants"),
     "server.routing": _layer("errors", "server.config.*"),
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
+    "server.alt_svc": _layer("server.config.*", "server.listeners.*"),
+    "server.enrolment.*": _layer(
+        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE), libraries="apsw"
+    ),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"
     ),
-    "server.api.*": _layer(*_SHARED, *_RULES, *_STORE, "server.config.*", libraries="msgspec"),
-    "server.app": _layer(
-        *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.api.*", "server.logs")
+    "server.api.*": _layer(
+        *(*_SHARED, *_RULES, *_STORE, "server.enrolment.*", "server.config.*"), libraries="msgspec"
     ),
+    "server.app": _layer(
+        *(*_SHARED, *_RULES, *_STORE, "server.config.*", "server.enrolment.*", "server.api.*"),
+        "server.logs",
+    ),
+    "server.watching": _layer("errors", "server.config.*", "server.logs"),
     "server.lifecycle": _layer(*_SHARED, "server.*", libraries="msgspec"),
     "server": _layer(*_SHARED, "server.*"),
     # 8. import anything; nothing imports them (no other line names them)

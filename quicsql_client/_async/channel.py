@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from typing import TypeVar
 
@@ -10,6 +9,7 @@ from ..endpoint import Endpoint
 from ..errors import AuthenticationError
 from ..operations import Operation
 from ..options import ClientOptions
+from ..renewal import TLSKeeper
 from ..transports.httpx import AsyncPoolTransport
 from ..wire.messages import Request, Response
 from .pool import open_transport
@@ -28,9 +28,9 @@ class AsyncChannel:
         self._transport = open_transport(endpoint, options)
 
     @property
-    def ssl_context(self) -> ssl.SSLContext | None:
+    def tls(self) -> TLSKeeper | None:
         """What connections are encrypted with; None without TLS, or when it is not ours."""
-        return self._transport.context
+        return self._transport.tls
 
     async def run(self, operation: Operation[_T]) -> _T:
         """Drive an operation to its value, all its requests within one deadline."""
@@ -53,7 +53,7 @@ class AsyncChannel:
 
     def _explained(self, refused: AuthenticationError) -> AuthenticationError:
         """The server does not say which half is wrong, so say which identity it was shown."""
-        certificate = self._options.client_cert
+        certificate = self.tls.current.options.client_cert if self.tls is not None else None
         if certificate is None:
             return refused
         return AuthenticationError(

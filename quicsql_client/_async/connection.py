@@ -6,12 +6,12 @@ cannot.
 
 from __future__ import annotations
 
-import ssl
 import time
 
 from ..endpoint import Endpoint
 from ..options import ClientOptions
-from ..tls import explain_tls_failure, is_verification_failure
+from ..renewal import TLSKeeper, TLSMaterial
+from ..tls import check_server_pin, explain_tls_failure, is_verification_failure
 from ..transports import failures
 from ..transports.events import ConnectionCore
 from ..transports.http1 import HTTP1Connection
@@ -24,7 +24,10 @@ __all__ = ["AsyncConnection"]
 
 
 class AsyncConnection:
-    """A socket and the protocol core that speaks on it. Made by `open`."""
+    """A socket and the protocol core that speaks on it. Made by `open`.
+
+    generation: of the certificates that it was made with.
+    """
 
     def __init__(
         self,
@@ -32,12 +35,14 @@ class AsyncConnection:
         core: ConnectionCore,
         endpoint: Endpoint,
         options: ClientOptions,
+        generation: int = 0,
     ) -> None:
         self._stream = stream
         self._core = core
         self._endpoint = endpoint
         self._options = options
         self._is_intact = True
+        self.generation = generation
         self.was_used = False
         self.idle_since = time.monotonic()
 
@@ -46,11 +51,11 @@ class AsyncConnection:
         cls,
         endpoint: Endpoint,
         options: ClientOptions,
-        context: ssl.SSLContext | None,
+        tls: TLSKeeper | None,
         deadline: float | None,
         request: str,
     ) -> AsyncConnection:
-        """Connect and finish the TLS handshake.
+        """Connect and finish the TLS handshake, with the certificates of now.
 
         Raises ConnectError, ConnectTimeout or TLSError: nothing was sent.
         """
@@ -61,9 +66,14 @@ class AsyncConnection:
         except OSError as error:
             raise failures.connect_failure(error, endpoint, request) from error
         try:
-            if context is not None:
-                await cls._shake_hands(stream, endpoint, options, context, deadline, request)
-            return cls(stream, _core_for(endpoint, stream.alpn), endpoint, options)
+            generation = 0
+            if tls is not None:
+                material = tls.current
+                options, generation = material.options, material.generation
+                await cls._shake_hands(stream, endpoint, material, deadline, request)
+                tls.note_server(stream.peer_certificate)
+            core = _core_for(endpoint, stream.alpn)
+            return cls(stream, core, endpoint, options, generation)
         except BaseException:
             stream.close()
             raise
@@ -72,13 +82,14 @@ class AsyncConnection:
     async def _shake_hands(
         stream: AsyncSocketStream,
         endpoint: Endpoint,
-        options: ClientOptions,
-        context: ssl.SSLContext,
+        material: TLSMaterial,
         deadline: float | None,
         request: str,
     ) -> None:
+        options = material.options
         try:
-            await stream.start_tls(context, endpoint.host, deadline)
+            await stream.start_tls(material.context, endpoint.host, deadline)
+            check_server_pin(stream.peer_certificate, options, endpoint)
         except TimeoutError as error:
             raise failures.connect_timeout(endpoint, request) from error
         except OSError as error:

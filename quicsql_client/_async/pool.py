@@ -23,7 +23,7 @@ from ..errors import (
     WriteTimeout,
 )
 from ..options import ClientOptions
-from ..tls import client_context
+from ..renewal import TLSKeeper
 from ..transports.base import AsyncTransport, check_request, is_safe_method
 from ..transports.events import RequestNotProcessed
 from ..transports.httpx import AsyncForeignTransport, AsyncMockableTransport
@@ -46,7 +46,7 @@ def open_transport(endpoint: Endpoint, options: ClientOptions) -> AsyncTransport
     if options.transport is not None:
         return AsyncForeignTransport(options.transport, endpoint, options)
     pool = AsyncPool(endpoint, options)
-    return AsyncMockableTransport(pool, endpoint, options, pool.context)
+    return AsyncMockableTransport(pool, endpoint, options)
 
 
 class AsyncPool:
@@ -66,7 +66,7 @@ class AsyncPool:
     ) -> None:
         self.endpoint = endpoint
         self.options = options
-        self.context = client_context(options, endpoint) if endpoint.tls else None
+        self.tls = TLSKeeper(options, endpoint) if endpoint.tls else None
         self._max_connections = max_connections
         self._keepalive_s = keepalive_s
         self._is_closed = False
@@ -119,24 +119,28 @@ class AsyncPool:
     async def _lend(
         self, request: Request, deadline: float | None, *, is_fresh: bool
     ) -> AsyncConnection:
+        if self.tls is not None:
+            self.tls.check()
         while not is_fresh:
             connection = self._pop_idle()
             if connection is None:
                 break
-            if self._is_young(connection) and connection.is_alive():
+            if self._is_current(connection) and connection.is_alive():
                 return connection
             connection.close()
         return await AsyncConnection.open(
             self.endpoint,
             self.options,
-            self.context,
+            self.tls,
             self._connect_deadline(deadline),
             str(request),
         )
 
     def _take_back(self, connection: AsyncConnection) -> None:
         with self._lock:
-            is_kept = connection.is_reusable and not self._is_closed
+            is_kept = (
+                connection.is_reusable and self._is_current(connection) and not self._is_closed
+            )
             if is_kept:
                 self._idle.append(connection)
         if not is_kept:
@@ -146,7 +150,10 @@ class AsyncPool:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
-    def _is_young(self, connection: AsyncConnection) -> bool:
+    def _is_current(self, connection: AsyncConnection) -> bool:
+        """Whether it has not been idle for too long, and was made with the certificates of now."""
+        if self.tls is not None and connection.generation != self.tls.current.generation:
+            return False
         return time.monotonic() - connection.idle_since < self._keepalive_s
 
     def _connect_deadline(self, deadline: float | None) -> float | None:
@@ -162,6 +169,8 @@ class AsyncPool:
         if self._process != os.getpid():
             inherited = self._idle
             self._start_afresh()
+            if self.tls is not None:
+                self.tls.forget_threads()
             for connection in inherited:  # our copies only: the parent's go on, nothing is sent
                 connection.close()
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from ..endpoint import Endpoint
 from ..errors import AuthenticationError
 from ..operations import Operation
 from ..options import ClientOptions
+from ..renewal import TLSKeeper
 from ..transports.httpx import PoolTransport
 from ..wire.messages import Request, Response
 from .pool import open_transport
@@ -30,9 +30,9 @@ class Channel:
         self._transport = open_transport(endpoint, options)
 
     @property
-    def ssl_context(self) -> ssl.SSLContext | None:
+    def tls(self) -> TLSKeeper | None:
         """What connections are encrypted with; None without TLS, or when it is not ours."""
-        return self._transport.context
+        return self._transport.tls
 
     def run(self, operation: Operation[_T]) -> _T:
         """Drive an operation to its value, all its requests within one deadline."""
@@ -55,7 +55,7 @@ class Channel:
 
     def _explained(self, refused: AuthenticationError) -> AuthenticationError:
         """The server does not say which half is wrong, so say which identity it was shown."""
-        certificate = self._options.client_cert
+        certificate = self.tls.current.options.client_cert if self.tls is not None else None
         if certificate is None:
             return refused
         return AuthenticationError(

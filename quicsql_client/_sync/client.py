@@ -11,11 +11,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..endpoint import Endpoint
+from ..errors import ConfigurationError
 from ..operations import Operation
 from ..operations.health import health
 from ..operations.query import StatementLike, batch, query
 from ..operations.transaction import TransactionMode
 from ..options import ClientOptions, Option
+from ..renewal import TLSStatus
 from ..types import Arguments, Result, Statement
 from ..url import parse_url
 from .channel import Channel
@@ -126,8 +128,28 @@ class Client:
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context that connections are made with, or None where there is no TLS."""
-        return self._channel.ssl_context
+        """The TLS context that new connections are made with, or None where there is no TLS.
+
+        A renewal of the certificates puts another one in its place.
+        """
+        tls = self._channel.tls
+        return tls.current.context if tls is not None else None
+
+    def tls_status(self) -> TLSStatus | None:
+        """The certificates of both sides as they are now; None where there is no TLS of ours."""
+        tls = self._channel.tls
+        return tls.status() if tls is not None else None
+
+    def reload_certificates(self) -> None:
+        """Read the certificate and CA files now, and use them for new connections.
+
+        Changed files are found without it within `with_certificate_check` seconds. Raises
+        ConfigurationError, naming the file: the old ones stay in use then.
+        """
+        tls = self._channel.tls
+        if tls is None:
+            raise ConfigurationError("reload_certificates: this client has no TLS of its own")
+        tls.reload()
 
     def close(self) -> None:
         """Close every connection. Closing twice does nothing."""

@@ -120,6 +120,15 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
+def is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """True if the authority's key signed it, and its issuer is the authority's subject."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except Exception:  # whatever a foreign key or signature makes it raise, the answer is no
+        return False
+    return True
+
+
 def _facts(certificate: x509.Certificate) -> CertificateFacts:
     try:
         extensions: Sequence[x509.Extension[x509.ExtensionType]] = list(certificate.extensions)

@@ -1,8 +1,8 @@
 """The application: every listener's requests, from the ASGI scope to the answer.
 
 One object serves all listeners and outlives reloads; `on` gives a listener its callable. The order
-of checks is the list `STAGES`, the paths are the table `ENDPOINTS`. It must not know sockets or
-TLS: a peer's certificate arrives in the ASGI `tls` extension.
+of checks is the list `STAGES`, with CORS around it; the paths are the table `ENDPOINTS`. It must
+not know sockets or TLS: a peer's certificate arrives in the ASGI `tls` extension.
 Source: protocol/README.md.
 """
 
@@ -18,26 +18,44 @@ from typing import Final, TypeAlias
 
 from ..wire.health import encode_health
 from ..wire.messages import Response
-from .api import challenge, changeset, cursor, hrana, metrics, native, session, transfer
+from .api import (
+    admin,
+    blob,
+    challenge,
+    changeset,
+    cursor,
+    enroll,
+    hrana,
+    metrics,
+    native,
+    session,
+    transfer,
+)
 from .api.authentication import authenticate, renewal_headers
 from .api.exchange import (
     READ_ONLY,
     Exchange,
     Listening,
-    Message,
     Receive,
     Refusal,
     Scope,
+    Send,
     Services,
     Settings,
     StreamedResponse,
     json_response,
     unavailable,
 )
-from .auth import Authenticator, Signers
+from .attaching import Attaching
+from .auth import Authenticator, Devices, Signers
 from .config import Config
-from .engine import DatabaseUnavailable
+from .control import ControlPlane
+from .cors import CORS
+from .engine import CannotOpen, DatabaseUnavailable
+from .enrolment import Enrolment
+from .grants import RuntimeGrants
 from .limits import Limits
+from .logs import fields
 from .policy import Level, Policy, principals_that_lost
 from .registry import Registry
 from .routing import NoRoute, resolve
@@ -45,7 +63,6 @@ from .sessions import Sessions
 
 __all__ = ["ENDPOINTS", "STAGES", "Application"]
 
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answer: TypeAlias = Response | StreamedResponse
 Handler: TypeAlias = Callable[[Exchange], Awaitable[Answer]]
@@ -61,9 +78,10 @@ _NO_CONTENT: Final = 204
 class Application:
     """The ASGI 3 application of the server, shared by its listeners.
 
-    registry, sessions: open ones, which the caller closes after the last listener. body_timeout_s:
-    how long a request's body may take. signers: of challenges and session tokens; new ones when
-    not given.
+    registry, sessions: open ones, which the caller closes after the last listener. control: of
+    `/_admin`, loaded; None turns it off. body_timeout_s: how long a request's body may take.
+    signers: of challenges and session tokens; new ones when not given. enrolment: open; None:
+    nobody can enrol.
     """
 
     def __init__(
@@ -72,24 +90,36 @@ class Application:
         *,
         registry: Registry,
         sessions: Sessions,
+        control: ControlPlane | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
         signers: Signers | None = None,
+        enrolment: Enrolment | None = None,
     ) -> None:
         limits = Limits(
             rate_per_s=config.limits.rate.per_principal_rps,
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
         self._signers = signers or Signers.of(config.auth)
-        self._settings = _settings(config, self._signers)
+        self._grants = control.grants if control is not None else RuntimeGrants()
+        self._devices = enrolment.devices if enrolment is not None else Devices()
+        self._settings = self.prepare(config)
         self._services = Services(
             registry=registry,
             sessions=sessions,
             limits=limits,
+            attaching=Attaching(config, registry),
             routing=config.routing,
-            has_control_plane=config.control_plane.enabled,
-            has_enrolment=config.auth.enroll.enabled,
+            control=control,
+            enrolment=enrolment,
             body_timeout_s=body_timeout_s,
         )
+        if enrolment is not None:
+            enrolment.departures.append(self._forget)
+
+    def _forget(self, principal: str, database: str) -> None:
+        """Keep nothing of a principal, nor of a database, that went for good."""
+        self._services.limits.forget(principal)
+        self._services.metrics.forget(database)
 
     def on(self, methods: Collection[str], name: str = "") -> ASGIApplication:
         """The ASGI callable of a listener that accepts these authentication methods."""
@@ -98,29 +128,42 @@ class Application:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 raise NotImplementedError(f"only HTTP is served, not {scope['type']!r}")
-            exchange = Exchange(scope, receive, listening, self._settings, self._services)
+            exchange = Exchange(scope, receive, send, listening, self._settings, self._services)
             try:
-                answer = _with_renewal(await _answer(exchange), exchange)
+                answer = await _respond(exchange)
+                if isinstance(answer, Response):
+                    _run_all(exchange.when_answered)
                 await _send(answer, exchange.method, send)
             finally:
-                for finish in exchange.at_end:
-                    finish()
+                _run_all(exchange.when_answered)
+                _run_all(exchange.at_end)
 
         return application
 
     def prepare(self, config: Config) -> Settings:
         """What a reload would take over; reads the key roster. Raises: ConfigurationError."""
-        return _settings(config, self._signers)
+        return Settings(
+            authenticator=Authenticator(config.auth, self._signers, self._devices),
+            policy=Policy(config, self._grants),
+            cors=CORS(config.cors),
+            admins=frozenset(config.control_plane.admins),
+            max_request_bytes=config.limits.max_request_bytes,
+            max_export_bytes=config.limits.max_export_bytes,
+            max_restore_bytes=config.limits.max_restore_bytes,
+            max_blob_bytes=config.limits.max_blob_bytes,
+            statement_timeout_s=config.limits.statement_timeout_s,
+        )
 
     def reload(self, config: Config, prepared: Settings | None = None) -> frozenset[str]:
-        """Take over principals, grants, limits and caps, for the next request on any connection.
+        """Take over principals, server-admins, grants, limits, caps and CORS, for the next request
+        on any connection.
 
         prepared: what `prepare` gave for this configuration, None: prepare it now.
-        The key roster is read again; session tokens keep their keys and lifetimes, and those of
-        principals that are gone are refused for good. Gives the names of the principals that are
-        gone or lost a grant ("" for anonymous callers); the caller ends their streams. Listeners,
-        databases and routing stay as they were. The statement timeout and the caps of results on
-        databases are the registry's (`Registry.replace_caps`).
+        The key roster is read again, and enrolment is taken over; session tokens keep their keys
+        and lifetimes, and those of principals that are gone are refused for good. Gives the names
+        of the principals that are gone or lost a grant ("" for anonymous callers); the caller ends
+        their streams. Listeners, databases and routing stay as they were. The statement timeout and
+        the caps of results on databases are the registry's (`Registry.replace_caps`).
         Raises: ConfigurationError when the roster cannot be read, and nothing was changed.
         """
         old, self._settings = self._settings, prepared or self.prepare(config)
@@ -129,19 +172,32 @@ class Application:
             max_concurrent_per_db=config.limits.max_concurrent_per_db,
         )
         gone = old.authenticator.names - self._settings.authenticator.names
+        if self._services.enrolment is not None:
+            gone |= self._services.enrolment.replace(config.auth.enroll)
         for name in gone:
             self._signers.tokens.revoke_all_of(name)
-        return principals_that_lost(old.policy, self._settings.policy) | gone
+        others = {*old.authenticator.names, *(device.name for device in self._devices.list())}
+        return principals_that_lost(old.policy, self._settings.policy, others) | gone
 
 
-def _settings(config: Config, signers: Signers) -> Settings:
-    return Settings(
-        authenticator=Authenticator(config.auth, signers),
-        policy=Policy(config),
-        max_request_bytes=config.limits.max_request_bytes,
-        max_export_bytes=config.limits.max_export_bytes,
-        statement_timeout_s=config.limits.statement_timeout_s,
-    )
+def _run_all(actions: list[Callable[[], None]]) -> None:
+    while actions:
+        actions.pop(0)()
+
+
+async def _respond(exchange: Exchange) -> Answer:
+    """The whole answer: a preflight asks for no credentials, any other gets its CORS fields and the
+    successor of the session token that asked for it, when that is due.
+    """
+    cors, origin = exchange.settings.cors, exchange.header(b"origin")
+    if exchange.method == "OPTIONS":
+        requested_method = exchange.header(b"access-control-request-method")
+        permission = cors.preflight(origin, requested_method)
+        if permission is not None:
+            return Response(_NO_CONTENT, permission)
+    answer = await _answer(exchange)
+    added = (*renewal_headers(exchange), *cors.headers(origin))
+    return replace(answer, headers=(*answer.headers, *added)) if added else answer
 
 
 async def _answer(exchange: Exchange) -> Answer:
@@ -154,21 +210,23 @@ async def _answer(exchange: Exchange) -> Answer:
         raise LookupError("the last stage always answers")
     except Refusal as refusal:
         return refusal.response()
+    except CannotOpen as exc:
+        _log.error("database %s does not open: %s", exchange.database, exc)
+        return Refusal(500, "internal error").response()
     except DatabaseUnavailable as exc:
         _log.warning("database %s is not available: %s", exchange.database, exc)
         return unavailable("database temporarily unavailable").response()
     except Exception:  # the border of a request: one that fails must not take its connection along
         _log.exception(
-            "request failed method=%s database=%s endpoint=%s listener=%s",
-            *(exchange.method, exchange.database, exchange.endpoint, exchange.listening.name),
+            "request failed",
+            extra=fields(
+                method=exchange.method,
+                database=exchange.database,
+                endpoint=exchange.endpoint,
+                listener=exchange.listening.name,
+            ),
         )
         return Refusal(500, "internal error").response()
-
-
-def _with_renewal(answer: Answer, exchange: Exchange) -> Answer:
-    """The answer with the successor of the session token that asked for it, when that is due."""
-    renewal = renewal_headers(exchange)
-    return replace(answer, headers=(*answer.headers, *renewal)) if renewal else answer
 
 
 async def _send(response: Answer, method: str, send: Send) -> None:
@@ -183,9 +241,13 @@ async def _send(response: Answer, method: str, send: Send) -> None:
         headers.append((b"content-length", b"%d" % length))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     if isinstance(response, StreamedResponse):
+        sent = 0
         async with contextlib.aclosing(response.chunks) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                sent += len(chunk)
+        if length is not None and sent < length:
+            return  # without a last message the listener cuts the answer: it must not look whole
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
@@ -201,8 +263,9 @@ async def _answer_public_paths(exchange: Exchange) -> Response | None:
     if "keyring" in methods:
         if exchange.path == "/_auth/challenge":
             return await challenge.challenge(exchange)
-        if exchange.path == "/_auth/enroll" and exchange.services.has_enrolment:
-            raise _not_served(exchange.path)
+        enrolment = exchange.services.enrolment
+        if exchange.path == "/_auth/enroll" and enrolment is not None and enrolment.is_enabled:
+            return await enroll.enroll(exchange, enrolment)
     has_tokens = exchange.settings.authenticator.signers.tokens.is_enabled
     if "session" in methods and has_tokens and exchange.path == "/_auth/session":
         return await session.session(exchange)
@@ -231,9 +294,7 @@ async def _answer_server_paths(exchange: Exchange) -> Response | None:
     if path == "/_metrics":
         return metrics.report(exchange)
     if path == "/_admin" or path.startswith("/_admin/"):
-        if not exchange.services.has_control_plane:
-            raise Refusal(404, "control plane not enabled")
-        raise _not_served(path)
+        return await admin.answer(exchange)
     raise Refusal(404, "reserved path not available")
 
 
@@ -335,12 +396,12 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/changeset/apply": Endpoint("POST", Level.READ_WRITE, changeset.apply),
     "/changeset/invert": Endpoint("POST", Level.READ_ONLY, changeset.invert),
     "/changeset/concat": Endpoint("POST", Level.READ_ONLY, changeset.concat),
-    "/blob/provision": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
-    "/blob/create": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
-    "/blob/write": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
-    "/blob/read": Endpoint("GET", Level.READ_ONLY, is_level_first=True),
-    "/blob/size": Endpoint("GET", Level.READ_ONLY, is_level_first=True),
-    "/blob/delete": Endpoint("POST", Level.READ_WRITE, is_level_first=True),
+    "/blob/provision": Endpoint("POST", Level.READ_WRITE, blob.provision, is_level_first=True),
+    "/blob/create": Endpoint("POST", Level.READ_WRITE, blob.create, is_level_first=True),
+    "/blob/write": Endpoint("POST", Level.READ_WRITE, blob.write, is_level_first=True),
+    "/blob/read": Endpoint("GET", Level.READ_ONLY, blob.read, is_level_first=True),
+    "/blob/size": Endpoint("GET", Level.READ_ONLY, blob.size, is_level_first=True),
+    "/blob/delete": Endpoint("POST", Level.READ_WRITE, blob.delete, is_level_first=True),
     "/changes": Endpoint("GET", Level.READ_ONLY),
 }
 """The paths behind a database's name. Source: protocol/README.md, Endpoints."""

@@ -26,12 +26,18 @@ class Level(enum.IntEnum):
         """The level of the configuration's word: "none", "read-only", "read-write" or "admin"."""
         return cls[name.replace("-", "_").upper()]
 
+    @property
+    def word(self) -> str:
+        """The configuration's word for it."""
+        return self.name.replace("_", "-").lower()
+
 
 class RuntimeGrants:
     """What principals were granted on databases; a change holds for the next request."""
 
     def __init__(self) -> None:
         self._levels: dict[str, dict[str, Level]] = {}
+        self._overruled: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._levels)
@@ -39,6 +45,16 @@ class RuntimeGrants:
     def of(self, database: str) -> Mapping[str, Level]:
         """The levels on a database, by principal."""
         return self._levels.get(database) or {}
+
+    def overrule(self, database: str) -> None:
+        """From now on the configuration's grants on a database count for nothing: its name was
+        given away at run time, or taken.
+        """
+        self._overruled.add(database)
+
+    def overrules(self, database: str) -> bool:
+        """Whether the configuration's grants on a database count for nothing."""
+        return database in self._overruled
 
     def set(self, database: str, principal: str, level: Level) -> None:
         """Grants a level, in place of the one that was granted before."""

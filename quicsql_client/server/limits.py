@@ -59,6 +59,10 @@ class Limits:
         self._buckets[principal] = tokens - 1.0, now
         return 0.0
 
+    def forget(self, principal: str) -> None:
+        """Drop the bucket of a principal that is gone for good."""
+        self._buckets.pop(principal, None)
+
     def enter(self, database: str) -> bool:
         """Count a request in; False when the database is full. Every True needs one `leave`."""
         in_flight = self._in_flight.get(database, 0)

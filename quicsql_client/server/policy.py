@@ -40,7 +40,9 @@ class Policy:
         """What the principal ("" is anonymous) may do on the database, served or not."""
         if self._is_open and not self._made:
             return Level.READ_WRITE
-        granted = (self._levels.get(database, {}), self._made.of(database))
+        is_overruled = self._made.overrules(database)
+        configured = {} if is_overruled else self._levels.get(database, {})
+        granted = (configured, self._made.of(database))
         return max(
             levels.get(name, Level.NONE) for levels in granted for name in (principal, WILDCARD)
         )
@@ -56,14 +58,15 @@ class Policy:
         return frozenset(self._levels)
 
 
-def principals_that_lost(old: Policy, new: Policy) -> frozenset[str]:
+def principals_that_lost(old: Policy, new: Policy, others: Iterable[str] = ()) -> frozenset[str]:
     """Names that are no longer declared, or whose level fell on any database; "" when anonymous
     callers lost.
 
+    others: names that no configuration declares; what `*` is granted is theirs, too.
     These are the ones whose streams and feeds end when the new policy takes over.
     """
     databases = old.databases | new.databases
-    everyone = old.principals | {""}
+    everyone = {*old.principals, "", *others}
     fallen = {name for name in everyone if _has_fallen(name, databases, old, new)}
     return frozenset((old.principals - new.principals) | fallen)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .config import Config, DatabaseConfig
+from .config import Config, DatabaseConfig, EnrollConfig
 
 __all__ = ["RELOADED_LIMITS", "Changes", "compare", "databases_added", "opens_up"]
 
@@ -21,6 +21,9 @@ RELOADED_LIMITS: Final = frozenset(
         "max_rows",
         "max_result_bytes",
         "max_request_bytes",
+        "max_export_bytes",
+        "max_restore_bytes",
+        "max_blob_bytes",
         "statement_timeout",
         "max_concurrent_per_db",
         "rate",
@@ -33,10 +36,7 @@ _FIXED_SECTIONS: Final = (
     "routing",
     "tls",
     "listeners",
-    "control_plane",
     "changefeed",
-    "logging",
-    "cors",
 )
 
 
@@ -57,7 +57,13 @@ def compare(old: Config, new: Config, *, started_with: Config) -> Changes:
     started_with: the configuration of the start, which what cannot be reloaded still follows.
     """
     added = (f"database {database.name} added" for database in databases_added(started_with, new))
-    applied = (*added, *_principals(old, new), *_grants(old, new))
+    cors = ("cors changed",) if old.cors != new.cors else ()
+    applied = (
+        *(*added, *_principals(old, new), *_admins(old, new), *_grants(old, new)),
+        *(*cors, *_slow_log(old, new)),
+    )
+    if started_with.control_plane.enabled:  # it keeps what was enrolled
+        applied = (*applied, *_enrolment(old.auth.enroll, new.auth.enroll))
     return Changes((*applied, *_limits(old, new, reloaded=True)), tuple(_fixed(started_with, new)))
 
 
@@ -78,6 +84,12 @@ def _principals(old: Config, new: Config) -> Iterator[str]:
     yield from (f"principal {name} {change}" for name, change in _differences(before, after))
 
 
+def _admins(old: Config, new: Config) -> Iterator[str]:
+    before = dict.fromkeys(old.control_plane.admins)
+    after = dict.fromkeys(new.control_plane.admins)
+    yield from (f"server-admin {name} {change}" for name, change in _differences(before, after))
+
+
 def _grants(old: Config, new: Config) -> Iterator[str]:
     before, after = _levels(old), _levels(new)
     for (database, principal), _ in _differences(before, after):
@@ -90,6 +102,13 @@ def _levels(config: Config) -> dict[tuple[str, str], str]:
     return {(d.name, grant.principal): grant.level for d in config.databases for grant in d.grants}
 
 
+def _enrolment(old: EnrollConfig, new: EnrollConfig) -> Iterator[str]:
+    """The keys alone: some hold secrets."""
+    for key in msgspec.structs.fields(old):
+        if getattr(old, key.name) != getattr(new, key.name):
+            yield f"auth.enroll.{key.encode_name} changed"
+
+
 def _limits(old: Config, new: Config, *, reloaded: bool) -> Iterator[str]:
     before, after = msgspec.to_builtins(old.limits), msgspec.to_builtins(new.limits)
     for name, _ in _differences(before, after):
@@ -97,10 +116,21 @@ def _limits(old: Config, new: Config, *, reloaded: bool) -> Iterator[str]:
             yield f"limits.{name}: {before.get(name)} -> {after.get(name)}"
 
 
+def _slow_log(old: Config, new: Config) -> Iterator[str]:
+    before, after = msgspec.to_builtins(old.logging), msgspec.to_builtins(new.logging)
+    for name in ("slow_threshold", "expand_params"):
+        if before[name] != after[name]:
+            yield f"logging.{name}: {before[name]} -> {after[name]}"
+
+
 def _fixed(old: Config, new: Config) -> Iterator[str]:
     yield from (name for name in _FIXED_SECTIONS if getattr(old, name) != getattr(new, name))
-    if _without_principals(old) != _without_principals(new):
-        yield "auth (all but principals and authorized_keys)"
+    if old.logging.format != new.logging.format:
+        yield "logging.format"
+    if old.control_plane.enabled != new.control_plane.enabled:
+        yield "control_plane.enabled"
+    if _fixed_auth(old) != _fixed_auth(new):
+        yield "auth (all but principals, authorized_keys and enroll)"
     before = {d.name: msgspec.structs.replace(d, grants=()) for d in old.databases}
     after = {d.name: msgspec.structs.replace(d, grants=()) for d in new.databases}
     for name, change in _differences(before, after):
@@ -109,8 +139,10 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
     yield from _limits(old, new, reloaded=False)
 
 
-def _without_principals(config: Config) -> object:
-    return msgspec.structs.replace(config.auth, principals=(), authorized_keys="")
+def _fixed_auth(config: Config) -> object:
+    return msgspec.structs.replace(
+        config.auth, principals=(), authorized_keys="", enroll=EnrollConfig()
+    )
 
 
 def _differences(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Iterator[tuple[Any, str]]:

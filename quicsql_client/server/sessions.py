@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from .batons import ID_BYTES, BatonSigner
-from .engine import Access
+from .engine import Access, AttachRule
 from .registry import Database, PinnedConnection
 
 DEFAULT_TX_IDLE_TIMEOUT_S = 30.0  # protocol/config.md, limits
@@ -101,9 +101,15 @@ class Sessions:
         self._is_closed = False
 
     async def open(
-        self, database: Database, principal: str, access: Access, *, allow_attach: bool = False
+        self,
+        database: Database,
+        principal: str,
+        access: Access,
+        *,
+        attach_rule: AttachRule | None = None,
     ) -> Session:
         """A new stream with a connection of its own; waits while the database's pool is exhausted.
+        attach_rule: what it may attach, None: nothing.
 
         Raises: TooManySessions; what `Database.pin` raises.
         """
@@ -111,7 +117,7 @@ class Sessions:
             raise TooManySessions
         self._slots[database.name] += 1
         try:
-            connection = await database.pin(access, allow_attach=allow_attach)
+            connection = await database.pin(access, attach_rule=attach_rule)
         except BaseException:
             self._slots[database.name] -= 1
             raise
@@ -172,6 +178,16 @@ class Sessions:
             await session.connection.release()
         finally:
             self._slots[session.database.name] -= 1
+
+    def get(self, session_id: bytes) -> Session:
+        """The open stream of that id. Raises KeyError if there is none."""
+        return self._open[session_id]
+
+    def ages(self, session: Session) -> tuple[float, float]:
+        """For how many seconds a stream has been open, and idle: 0 while a request has it."""
+        now = self._clock()
+        idle_s = 0.0 if session.is_busy else now - session.idle_since
+        return now - session.opened_at, idle_s
 
     async def kill(self, session_id: bytes) -> bool:
         """Closes an idle stream; False while a request has it. Raises KeyError if there is none."""

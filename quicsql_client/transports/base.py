@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import ssl
 from typing import Protocol
 
 from ..errors import LocalProtocolError
+from ..renewal import TLSKeeper
 from ..wire.messages import Request, Response
 
 __all__ = [
@@ -41,10 +41,10 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class Transport(Protocol):
     """Carries requests to one server. Safe for use from many threads.
 
-    context: what its connections are encrypted with; None without TLS, or when it is not ours.
+    tls: what its connections are encrypted with; None without TLS, or when it is not ours.
     """
 
-    context: ssl.SSLContext | None
+    tls: TLSKeeper | None
 
     def send(self, request: Request, *, deadline: float | None) -> Response:
         """The whole answer. deadline:
@@ -64,7 +64,7 @@ class Transport(Protocol):
 class AsyncTransport(Protocol):
     """The same for tasks of an event loop."""
 
-    context: ssl.SSLContext | None
+    tls: TLSKeeper | None
 
     async def send(self, request: Request, *, deadline: float | None) -> Response:
         """See Transport.send. A cancelled call's connection is closed, never used again."""

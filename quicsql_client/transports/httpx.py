@@ -28,6 +28,7 @@ from ..errors import (
     WriteTimeout,
 )
 from ..options import ClientOptions
+from ..renewal import TLSKeeper
 from ..wire.messages import Headers, Request, Response
 from .base import CONNECTION_FIELDS, AsyncTransport, Transport, check_request
 from .failures import refuse_encoded
@@ -168,7 +169,7 @@ class ForeignTransport:
     Redirects are not followed, and it is not closed.
     """
 
-    context: ssl.SSLContext | None = None
+    tls: TLSKeeper | None = None
 
     def __init__(
         self, transport: httpx.BaseTransport, endpoint: Endpoint, options: ClientOptions
@@ -204,7 +205,7 @@ class AsyncForeignTransport:
     Redirects are not followed, and it is not closed.
     """
 
-    context: ssl.SSLContext | None = None
+    tls: TLSKeeper | None = None
 
     def __init__(
         self, transport: httpx.AsyncBaseTransport, endpoint: Endpoint, options: ClientOptions
@@ -330,18 +331,17 @@ class MockableTransport:
         transport: Transport,
         endpoint: Endpoint,
         options: ClientOptions,
-        context: ssl.SSLContext | None,
     ) -> None:
         self._transport = transport
         self._endpoint = endpoint
         self._options = options
-        self.context = context
+        self.tls = transport.tls
 
     def send(self, request: Request, *, deadline: float | None) -> Response:
         """See Transport.send."""
         if httpx.HTTPTransport.handle_request is _REAL_SEND:
             return self._transport.send(request, deadline=deadline)
-        with httpx.HTTPTransport(**_settings(self._endpoint, self.context)) as patched:
+        with httpx.HTTPTransport(**_settings(self._endpoint, self.tls)) as patched:
             foreign = ForeignTransport(patched, self._endpoint, self._options)
             return foreign.send(request, deadline=deadline)
 
@@ -358,18 +358,17 @@ class AsyncMockableTransport:
         transport: AsyncTransport,
         endpoint: Endpoint,
         options: ClientOptions,
-        context: ssl.SSLContext | None,
     ) -> None:
         self._transport = transport
         self._endpoint = endpoint
         self._options = options
-        self.context = context
+        self.tls = transport.tls
 
     async def send(self, request: Request, *, deadline: float | None) -> Response:
         """See Transport.send."""
         if httpx.AsyncHTTPTransport.handle_async_request is _REAL_ASYNC_SEND:
             return await self._transport.send(request, deadline=deadline)
-        async with httpx.AsyncHTTPTransport(**_settings(self._endpoint, self.context)) as patched:
+        async with httpx.AsyncHTTPTransport(**_settings(self._endpoint, self.tls)) as patched:
             foreign = AsyncForeignTransport(patched, self._endpoint, self._options)
             return await foreign.send(request, deadline=deadline)
 
@@ -378,10 +377,10 @@ class AsyncMockableTransport:
         await self._transport.aclose()
 
 
-def _settings(endpoint: Endpoint, context: ssl.SSLContext | None) -> dict[str, Any]:
+def _settings(endpoint: Endpoint, tls: TLSKeeper | None) -> dict[str, Any]:
     """An httpx transport that, where the mock lets a request through, goes where ours would."""
     return {
-        "verify": context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        "verify": tls.current.context if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         "http1": endpoint.transport != "h2c",
         "http2": endpoint.transport in ("h2", "h2c"),
         "uds": endpoint.path or None,

@@ -26,6 +26,7 @@ __all__ = [
     "kind_of",
     "read_document",
     "read_first",
+    "read_leading",
     "write_document",
 ]
 
@@ -69,6 +70,12 @@ def read_first(body: bytes) -> Any:
     value, rest = _read(body, end="unexpected EOF", blank="EOF")
     if rest and rest[0] not in "}]":
         raise RemoteProtocolError("unexpected trailing content after JSON body")
+    return value
+
+
+def read_leading(body: bytes) -> Any:
+    """The first JSON value of the body, whatever follows. Raises RemoteProtocolError."""
+    value, _ = _read(body, end="unexpected EOF", blank="EOF")
     return value
 
 

@@ -1,4 +1,6 @@
-"""Each text that the configuration's specification gives, on the smallest file that earns it."""
+"""Each text that the configuration's specification gives, on the smallest file that earns it:
+odd-cases 140, 141, 142.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +24,11 @@ _OPEN_ENROLL = _ENROLL % "enabled: true, policy: open, %s"
 _PROVISION = _OPEN_ENROLL % "provision: {%s}"
 _CORS = "cors: {enabled: true, %s}\n"
 
+_STORE_WITH_KEY = (
+    "auth: {principals: [{name: a}]}\ncontrol_plane: {enabled: true, admins: [a]}\n"
+    "secrets: [{name: env, type: env}]\nserver: {meta_store: {key: 'env:STORE'}}"
+)
+
 # (file, the beginning of the one problem, the key it is at)
 CASES = [
     # server
@@ -34,6 +41,17 @@ CASES = [
         "server: {meta_store: {backend: file, key: plain}}",
         "config: meta_store key must be a reference",
         "server.meta_store.key",
+    ),
+    (
+        _STORE_WITH_KEY,
+        "config: meta_store key asks for an encrypted store, which this server does not have",
+        "server.meta_store.key",
+    ),
+    (
+        "auth: {principals: [{name: a}]}\ncontrol_plane: {enabled: true, admins: [a]}\n"
+        "server: {data_dir: /d}\ndatabases: [{name: d, backend: file, path: x/../_meta.vault}]",
+        'config: database "d" has the path of the meta store',
+        "databases[0].path",
     ),
     # databases
     ("databases: [{backend: memory}]", "config: database with empty name", "databases[0].name"),
@@ -191,6 +209,11 @@ CASES = [
         'config: tls profile "p" missing mode (files|self_signed)',
         "tls.p.mode",
     ),
+    (
+        _PROFILE % "mode: qip" + _LISTENER % "transport: h2, tls: p",
+        'config: listener "l": this server has no tls mode qip: ',
+        "listeners[0].tls",
+    ),
     (_PROFILE % "mode: x", 'config: tls profile "p" unknown mode "x"', "tls.p.mode"),
     (
         _PROFILE % "mode: files, cert: c",
@@ -278,6 +301,16 @@ CASES = [
         'config: auth.enroll.provision.name_template "x" must contain {principal} '
         "so per-account databases don't collide",
         "auth.enroll.provision.name_template",
+    ),
+    (
+        _PROVISION % "name_template: '_{principal}'",
+        'config: auth.enroll.provision.name_template "_{principal}" makes no database name',
+        "auth.enroll.provision.name_template",
+    ),
+    (
+        _PROVISION % "enabled: true, backend: file",
+        "config: auth.enroll.provision.backend: files of devices need server.data_dir",
+        "auth.enroll.provision.backend",
     ),
     (
         _PROVISION % "backend: x",
@@ -476,6 +509,16 @@ CASES = [
         _CORS % "origins: ['https://a'], max_age: -1s",
         "config: cors.max_age must not be negative",
         "cors.max_age",
+    ),
+    (
+        _CORS % "origins: ['https://a'], allow_headers: [X-A, 'X-B, X-C', \"a\\r\\nb\"]",
+        'config: cors.allow_headers entry "a\\r\\nb" is no name of a header',
+        "cors.allow_headers[2]",
+    ),
+    (
+        _CORS % "origins: ['https://a'], expose_headers: ['']",
+        'config: cors.expose_headers entry "" is no name of a header',
+        "cors.expose_headers[0]",
     ),
     (
         "changefeed: {buffer: -1}",

@@ -161,6 +161,77 @@ def test_an_empty_file_has_all_defaults(load_yaml: LoadYAML) -> None:
     assert config.logging.format == "text"
 
 
+_DEFAULTS = {
+    "server.data_dir": "",
+    "server.meta_store.backend": "vault",
+    "server.meta_store.path": "_meta.vault",
+    "server.meta_store.key": "",
+    "routing.by_path": True,
+    "routing.by_host": False,
+    "routing.host_suffix": "",
+    "routing.default_db": "",
+    "tls.p.min_version": "1.2",
+    "tls.p.subdomain": "i.qip.sh",
+    "tls.p.refresh_s": 12 * 3600,
+    "auth.authorized_keys": "",
+    "auth.session.enabled": False,
+    "auth.session.idle_ttl_s": 15 * 60,
+    "auth.session.max_ttl_s": 0,
+    "auth.sql_policy.allow_attach": False,
+    "auth.enroll.enabled": False,
+    "auth.enroll.policy": "token",
+    "auth.enroll.max_principals": 1000,
+    "auth.enroll.rate_per_ip": 0.1,
+    "auth.enroll.idle_ttl_s": 0,
+    "auth.enroll.codes.enabled": False,
+    "auth.enroll.codes.ttl_s": 24 * 3600,
+    "auth.enroll.provision.enabled": False,
+    "auth.enroll.provision.name_template": "{principal}",
+    "auth.enroll.provision.backend": "vault",
+    "auth.enroll.provision.level": "read-write",
+    "auth.enroll.provision.max_bytes": 0,
+    "auth.enroll.provision.on_revoke": "keep",
+    "control_plane.enabled": False,
+    "control_plane.admins": (),
+    "limits.max_rows": 100_000,
+    "limits.max_result_bytes": 67_108_864,
+    "limits.max_request_bytes": 8_388_608,
+    "limits.max_blob_bytes": 1_073_741_824,
+    "limits.max_export_bytes": 1_073_741_824,
+    "limits.max_restore_bytes": 4_294_967_296,
+    "limits.statement_timeout_s": 30,
+    "limits.tx_idle_timeout_s": 30,
+    "limits.max_tx_lifetime_s": 5 * 60,
+    "limits.max_sessions_per_db": 64,
+    "limits.max_concurrent_per_db": 0,
+    "limits.idle_handle_timeout_s": 0,
+    "limits.rate.per_principal_rps": 0,
+    "logging.format": "text",
+    "logging.slow_threshold_s": 0,
+    "logging.expand_params": False,
+    "cors.enabled": False,
+    "cors.origins": ("*",),
+    "cors.allow_headers": (),
+    "cors.expose_headers": (),
+    "cors.max_age_s": 2 * 3600,
+    "changefeed.enabled": False,
+    "changefeed.buffer": 1024,
+    "changefeed.max_subscribers": 128,
+}
+
+
+@pytest.mark.parametrize("path", _DEFAULTS)
+def test_the_default_of_every_key(load_yaml: LoadYAML, path: str) -> None:
+    """Source: protocol/config.md, Keys."""
+    found: object = load_yaml(
+        "server: {meta_store: {backend: ''}}\ntls: {p: {mode: self_signed, min_version: ''}}"
+    ).config
+    for step in path.split("."):
+        found = found[step] if isinstance(found, dict) else getattr(found, step)
+    assert found == _DEFAULTS[path]
+    assert type(found) is type(_DEFAULTS[path]) or isinstance(found, float)
+
+
 def test_what_is_not_positive_in_limits_is_the_default(load_yaml: LoadYAML) -> None:
     text = """
     limits:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs
 
 from ...wire import changeset as wire
 from ...wire.messages import Headers, Response
@@ -23,6 +22,7 @@ from ..engine.changesets import (
     invert_changeset,
 )
 from .exchange import ClientGone, Exchange, Refusal, decode, json_response
+from .parameters import read_parameters
 
 __all__ = ["apply", "concat", "invert"]
 
@@ -34,7 +34,7 @@ _BINARY: Final[Headers] = (("content-type", "application/octet-stream"),)
 async def apply(exchange: Exchange) -> Response:
     """Apply the changeset that is the body. Raises Refusal: 413, 400, 422."""
     changeset = await _read_changeset(exchange)
-    parameters = _parameters(exchange)
+    parameters = read_parameters(exchange)
     work = partial(
         apply_changeset,
         changeset=changeset,
@@ -72,14 +72,9 @@ async def _read_changeset(exchange: Exchange) -> bytes:
     return body
 
 
-def _parameters(exchange: Exchange) -> dict[str, list[str]]:
-    query: bytes = exchange.scope.get("query_string", b"")
-    return parse_qs(query.decode("latin-1"), keep_blank_values=True)
-
-
-def _on_conflict(parameters: dict[str, list[str]]) -> OnConflict:
-    """The first value counts; empty is the default."""
-    given = parameters.get("on_conflict", [""])[0]
+def _on_conflict(parameters: Mapping[str, str]) -> OnConflict:
+    """Empty is the default."""
+    given = parameters.get("on_conflict", "")
     try:
         return OnConflict(given or OnConflict.ABORT.value)
     except ValueError:
@@ -87,9 +82,9 @@ def _on_conflict(parameters: dict[str, list[str]]) -> OnConflict:
         raise Refusal(400, f"on_conflict must be abort|omit|replace, got {shown}") from None
 
 
-def _tables(parameters: dict[str, list[str]]) -> frozenset[str]:
+def _tables(parameters: Mapping[str, str]) -> frozenset[str]:
     """The names between the commas, without blanks; none is all."""
-    names = parameters.get("tables", [""])[0].split(",")
+    names = parameters.get("tables", "").split(",")
     return frozenset(name.strip() for name in names) - {""}
 
 

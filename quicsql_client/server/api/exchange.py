@@ -14,9 +14,13 @@ from typing import Any, Final, TypeAlias, TypeVar
 from ...errors import RemoteProtocolError
 from ...wire import native
 from ...wire.messages import JSON_HEADERS, Headers, Response
+from ..attaching import Attaching
 from ..auth import ANONYMOUS, Authenticator, Principal
 from ..config import RoutingConfig
+from ..control import ControlPlane
+from ..cors import CORS
 from ..engine import Access, UnknownDatabase
+from ..enrolment import Enrolment
 from ..limits import Limits
 from ..metrics import Metrics
 from ..policy import Level, Policy
@@ -25,6 +29,7 @@ from ..sessions import Sessions
 
 __all__ = [
     "READ_ONLY",
+    "BodyStalled",
     "ClientGone",
     "Exchange",
     "Listening",
@@ -39,6 +44,7 @@ __all__ = [
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _Read = TypeVar("_Read")
 _Done = TypeVar("_Done")
@@ -69,7 +75,11 @@ class Refusal(Exception):
 
 
 class ClientGone(Exception):
-    """The client went away while its statement ran."""
+    """The client went away while its statement ran, or while its body was read."""
+
+
+class BodyStalled(Exception):
+    """The client sent nothing more of its body for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +88,26 @@ class Settings:
 
     authenticator: Authenticator
     policy: Policy
+    cors: CORS
+    admins: frozenset[str]
     max_request_bytes: int
     max_export_bytes: int
+    max_restore_bytes: int
+    max_blob_bytes: int
     statement_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives a reload."""
+    """What outlives a reload. control: None when the control plane is off."""
 
     registry: Registry
     sessions: Sessions
     limits: Limits
+    attaching: Attaching
     routing: RoutingConfig
-    has_control_plane: bool
-    has_enrolment: bool
+    control: ControlPlane | None
+    enrolment: Enrolment | None
     body_timeout_s: float
     metrics: Metrics = field(default_factory=Metrics)
     transfer_slots: asyncio.Semaphore = field(
@@ -113,7 +128,8 @@ class StreamedResponse:
     """An answer whose body is sent piece by piece, each when the client has room for it.
 
     length: of the whole body in bytes, None when it is not known. chunks: closed when the answer
-    ends, also when the client leaves; an exception in it cuts the answer off.
+    ends, also when the client leaves; an exception in it cuts the answer off, and so do fewer bytes
+    than length.
     """
 
     status: int
@@ -127,11 +143,13 @@ class Exchange:
     """A request with what the stages before have found out about it.
 
     principal: ANONYMOUS until authenticated. database, endpoint: "" until routed. level: NONE until
-    authorised. at_end: called when the answer has been sent, or cannot be.
+    authorised. at_end: called when the answer has been sent, or cannot be; when_answered: before it
+    is sent, unless it is streamed.
     """
 
     scope: Scope
     receive: Receive
+    send: Send
     listening: Listening
     settings: Settings
     services: Services
@@ -140,6 +158,7 @@ class Exchange:
     endpoint: str = ""
     level: Level = Level.NONE
     at_end: list[Callable[[], None]] = field(default_factory=list)
+    when_answered: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def method(self) -> str:
@@ -154,34 +173,78 @@ class Exchange:
     @property
     def host(self) -> str:
         """The Host header, or ""."""
-        hosts = (value for name, value in self.scope["headers"] if name == b"host")
-        return next(hosts, b"").decode("latin-1")
+        return self.header(b"host")
+
+    def header(self, name: bytes) -> str:
+        """The first header field of that name (lower case), or ""."""
+        values = (value for key, value in self.scope["headers"] if key == name)
+        return next(values, b"").decode("latin-1")
 
     @property
     def access(self) -> Access:
         """What the principal's level allows its statements to do."""
         return Access.READ_WRITE if self.level >= Level.READ_WRITE else Access.READ_ONLY
 
-    def opened_database(self) -> Database:
-        """The database of the request. Raises Refusal: 404 when it is not served."""
+    @property
+    def is_server_admin(self) -> bool:
+        """Whether the principal is one of the server's admins; nobody is by a grant."""
+        return self.principal.name in self.settings.admins
+
+    def served_database(self, name: str | None = None) -> Database:
+        """A database, the request's own unless named, for a look: it may be detached or restored
+        meanwhile. Raises Refusal: 404 when it is not served.
+        """
         try:
-            return self.services.registry.get(self.database)
+            return self.services.registry.get(self.database if name is None else name)
         except UnknownDatabase:
             raise Refusal(404, "unknown database") from None
 
-    async def read_body(self) -> bytes:
-        """The whole body.
+    def opened_database(self, name: str | None = None) -> Database:
+        """A database, the request's own unless named, in use until the request is answered.
+
+        Raises: Refusal, 404 when it is not served; DatabaseUnavailable while it is reserved.
+        """
+        database = self.served_database(name)
+        database.usage.begin()
+        self.when_answered.append(database.usage.end)
+        return database
+
+    async def read_body(self, max_bytes: int | None = None) -> bytes:
+        """The whole body. max_bytes: the cap, None: that of the limits.
 
         Raises: Refusal, 413 over the cap, 400 when it stalls or the client goes away.
         """
+        cap = self.settings.max_request_bytes if max_bytes is None else max_bytes
         try:
             async with asyncio.timeout(self.services.body_timeout_s):
-                return await self._read_capped(self.settings.max_request_bytes)
+                return await self._read_capped(cap)
         except (TimeoutError, ClientGone):
-            closing: Headers = ()
-            if str(self.scope["http_version"]).startswith("1"):
-                closing = (("connection", "close"),)
-            raise Refusal(400, "read body", closing) from None
+            raise self.broken_body(400, "read body") from None
+
+    def broken_body(self, status: int, message: str) -> Refusal:
+        """The refusal of a request whose body did not come whole: its connection ends with it."""
+        is_http1 = str(self.scope["http_version"]).startswith("1")
+        return Refusal(status, message, (("connection", "close"),) if is_http1 else ())
+
+    async def body_pieces(self, *, is_timed: bool = False) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, of any length, without a long pause.
+
+        is_timed: whether the listener's time for a whole request holds. Raises: BodyStalled,
+        ClientGone.
+        """
+        if not is_timed and "quicsql.read_timeout" in self.scope.get("extensions", {}):
+            await self.send({"type": "quicsql.read_timeout", "timeout_s": None})
+        has_more = True
+        while has_more:
+            try:
+                async with asyncio.timeout(self.services.body_timeout_s):
+                    message = await self.receive()
+            except TimeoutError:
+                raise BodyStalled from None
+            if message["type"] != "http.request":
+                raise ClientGone
+            has_more = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def _read_capped(self, max_bytes: int) -> bytes:
         chunks: list[bytes] = []

@@ -6,7 +6,10 @@ Source: protocol/hrana.md, Streams and batons.
 
 from __future__ import annotations
 
-from ..engine import Access
+from functools import partial
+
+from ..engine import Access, AttachRule
+from ..registry import Database
 from ..sessions import ForeignBaton, InvalidBaton, Session, TooManySessions
 from .exchange import Exchange, Refusal, unavailable
 
@@ -24,13 +27,21 @@ async def lend_stream(exchange: Exchange, baton: str | None) -> Session:
             session = await sessions.resume(baton, exchange.database, principal)
             return await _still_allowed(exchange, session)
         database = exchange.opened_database()
-        return await exchange.while_connected(sessions.open(database, principal, exchange.access))
+        rule = _attach_rule(exchange, database)
+        opening = sessions.open(database, principal, exchange.access, attach_rule=rule)
+        return await exchange.while_connected(opening)
     except InvalidBaton:
         raise Refusal(400, "invalid or expired baton") from None
     except ForeignBaton:
         raise Refusal(403, "baton belongs to a different principal") from None
     except TooManySessions:
         raise unavailable("too many open sessions") from None
+
+
+def _attach_rule(exchange: Exchange, database: Database) -> AttachRule | None:
+    principal, policy = exchange.principal.name, exchange.settings.policy
+    level_on = partial(policy.level, principal=principal)
+    return exchange.services.attaching.rule(principal, database, level_on)
 
 
 async def _still_allowed(exchange: Exchange, session: Session) -> Session:

@@ -68,7 +68,7 @@ def _shown(exchange: Exchange) -> Claims:
 
 
 def _is_known(exchange: Exchange, claims: Claims) -> bool:
-    return claims.principal in exchange.settings.authenticator.names
+    return exchange.settings.authenticator.knows(claims.principal)
 
 
 def _hand_over(exchange: Exchange, claims: Claims, **said: str) -> Response:

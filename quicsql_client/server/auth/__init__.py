@@ -7,6 +7,7 @@ Source: protocol/auth.md.
 """
 
 from .authenticator import HARD_METHODS, Authenticator, Signers
+from .devices import Device, Devices, device_name
 from .presented import ANONYMOUS, Presented, Principal
 from .tokens import Claims, SessionTokens
 
@@ -15,8 +16,11 @@ __all__ = [
     "HARD_METHODS",
     "Authenticator",
     "Claims",
+    "Device",
+    "Devices",
     "Presented",
     "Principal",
     "SessionTokens",
     "Signers",
+    "device_name",
 ]

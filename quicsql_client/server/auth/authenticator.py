@@ -16,6 +16,7 @@ from ..config import AuthConfig, MethodConfig
 from .authorized_keys import read_roster
 from .bearer import BearerTokens
 from .challenges import Challenges
+from .devices import Devices
 from .keyring import Keyring
 from .mtls import Certificates
 from .password import Passwords
@@ -58,19 +59,25 @@ class Authenticator:
     """The credentials of one configuration, by method.
 
     Two principals that declare the same credential: the later one wins. Secrets are kept only as
-    the hashes that the configuration holds. signers: those of the process; new ones when not given.
-    Reads the key roster, if there is one. Raises: ConfigurationError for a roster or a key that
-    cannot be read.
+    the hashes that the configuration holds. signers, devices: those of the process; new ones when
+    not given. Reads the key roster, if there is one. Raises: ConfigurationError for a roster or a
+    key that cannot be read.
     Source: protocol/auth.md, Methods.
     """
 
-    def __init__(self, config: AuthConfig, signers: Signers | None = None) -> None:
+    def __init__(
+        self,
+        config: AuthConfig,
+        signers: Signers | None = None,
+        devices: Devices | None = None,
+    ) -> None:
         self.signers = signers or Signers.of(config)
+        self._devices = devices = devices if devices is not None else Devices()
         roster = read_roster(config.authorized_keys) if config.authorized_keys else {}
         declared = frozenset(principal.name for principal in config.principals)
         self._names = declared | frozenset(roster.values())
         certificates, bearers, peers = Certificates(), BearerTokens(), Peers()
-        keyring = Keyring(self.signers.challenges, roster)
+        keyring = Keyring(self.signers.challenges, roster, devices)
         for name, method in _methods(config):
             if method.mtls is not None:
                 certificates.declare(name, method.mtls)
@@ -84,7 +91,7 @@ class Authenticator:
         self._methods: dict[str, Method] = {
             "mtls": certificates,
             "keyring": keyring,
-            "session": TokenHolders(self.signers.tokens, self._names),
+            "session": TokenHolders(self.signers.tokens, self._names, devices),
             "bearer": bearers,
             "password": passwords,
             "peercred": peers,
@@ -94,6 +101,10 @@ class Authenticator:
     def names(self) -> frozenset[str]:
         """The names of the principals: the declared ones and those of the key roster."""
         return self._names
+
+    def knows(self, name: str) -> bool:
+        """Whether there is such a principal now, of the configuration or enrolled."""
+        return name in self._names or name in self._devices
 
     async def authenticate(
         self, scope: Scope, headers: Headers, methods: Collection[str]

@@ -6,6 +6,7 @@ Source: protocol/auth.md, Keyring; RFC 8709 for the form of a key.
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Final
 from ...errors import ConfigurationError
 from .encoding import decode_base64
 
-__all__ = ["AuthorizedKey", "parse_authorized_key", "read_roster"]
+__all__ = ["AuthorizedKey", "format_authorized_key", "parse_authorized_key", "read_roster"]
 
 _log = logging.getLogger("quicsql.server")
 
@@ -53,6 +54,11 @@ def parse_authorized_key(line: str) -> AuthorizedKey:
     if len(blob) != len(_BLOB_PREFIX) + _KEY_BYTES or not blob.startswith(_BLOB_PREFIX):
         raise ValueError(f"the base64 text is not an {_TYPE} key")
     return AuthorizedKey(blob[len(_BLOB_PREFIX) :], comment)
+
+
+def format_authorized_key(public_key: bytes) -> str:
+    """The canonical line of a key: its type and base64, without options and comment."""
+    return f"{_TYPE} {base64.b64encode(_BLOB_PREFIX + public_key).decode()}"
 
 
 def _names_type(text: str) -> bool:

@@ -6,6 +6,7 @@ Source: protocol/auth.md, Keyring.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from cryptography.exceptions import InvalidSignature
@@ -15,21 +16,28 @@ from ...errors import ConfigurationError
 from ..config import KeyringMethod
 from .authorized_keys import parse_authorized_key
 from .challenges import Challenges
+from .devices import Devices
 from .encoding import decode_base64
 from .presented import ABSENT, Presented, Principal, Scope, Verdict
 
-__all__ = ["Keyring", "signed_bytes"]
+__all__ = ["Keyring", "proven_key", "signed_bytes"]
+
+
+_SIGNATURE: Final = b"x-keyring-signature"
 
 
 class Keyring:
     """The principals that keys prove.
 
     roster: names by public key, of the file of authorized keys; a key that a principal declares is
-    that principal's, whatever the roster says.
+    that principal's, whatever the roster says. A key of either is never an enrolled device's.
     """
 
-    def __init__(self, challenges: Challenges, roster: Mapping[bytes, str]) -> None:
+    def __init__(
+        self, challenges: Challenges, roster: Mapping[bytes, str], devices: Devices
+    ) -> None:
         self._challenges = challenges
+        self._devices = devices
         self._by_key = {key: Principal(name, "keyring") for key, name in roster.items()}
 
     def declare(self, name: str, method: KeyringMethod) -> None:
@@ -43,22 +51,27 @@ class Keyring:
 
     async def judge(self, presented: Presented) -> Verdict:
         """A signature that is there is right, or the request is refused."""
-        fields = presented.fields
-        signature = fields.get(b"x-keyring-signature", b"")
-        if not signature:
+        if not presented.fields.get(_SIGNATURE):
             return ABSENT
-        challenge = fields.get(b"x-keyring-challenge", b"")
-        if not self._challenges.is_valid(challenge):
+        # The signature comes before the look-up: an unknown key costs as much as a known one.
+        key = proven_key(presented, self._challenges)
+        if key is None:
             return None
-        try:
-            key = parse_authorized_key(fields.get(b"x-keyring-key", b"").decode()).public_key
-        except ValueError:
-            return None
-        principal = self._by_key.get(key)
-        if principal is None:
-            return None
-        signed = signed_bytes(challenge, presented.scope)
-        return principal if _is_signed(key, signature, signed) else None
+        return self._by_key.get(key) or self._devices.holder_of(key)
+
+
+def proven_key(presented: Presented, challenges: Challenges) -> bytes | None:
+    """The public key that a request shows and has signed itself with, known or not; else None."""
+    fields = presented.fields
+    challenge = fields.get(b"x-keyring-challenge", b"")
+    if not challenges.is_valid(challenge):
+        return None
+    try:
+        key = parse_authorized_key(fields.get(b"x-keyring-key", b"").decode()).public_key
+    except ValueError:
+        return None
+    signed = signed_bytes(challenge, presented.scope)
+    return key if _is_signed(key, fields.get(_SIGNATURE, b""), signed) else None
 
 
 def signed_bytes(challenge: bytes, scope: Scope) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from .devices import Devices
 from .presented import ABSENT, Presented, Principal, Verdict
 from .tokens import TOKEN_PREFIX, SessionTokens
 
@@ -14,11 +15,14 @@ __all__ = ["TokenHolders"]
 
 
 class TokenHolders:
-    """The principals that tokens prove. names: who exists now; tokens of others are refused."""
+    """The principals that tokens prove. names, devices: who exists now; tokens of others are
+    refused.
+    """
 
-    def __init__(self, tokens: SessionTokens, names: Collection[str]) -> None:
+    def __init__(self, tokens: SessionTokens, names: Collection[str], devices: Devices) -> None:
         self._tokens = tokens
         self._names = names
+        self._devices = devices
 
     async def judge(self, presented: Presented) -> Verdict:
         """Absent where session tokens are off, and for tokens of another kind."""
@@ -28,6 +32,7 @@ class TokenHolders:
         claims = self._tokens.read(token)
         if claims is None or not self._tokens.is_live(claims):
             return None
-        if claims.principal not in self._names:
+        name = claims.principal
+        if name not in self._names and not self._devices.note_visit(name):
             return None
-        return Principal(claims.principal, "session", claims)
+        return Principal(name, "session", claims)

@@ -6,6 +6,7 @@
     validate, rules_*       what goes together; vocabulary: the words that values may be
     credentials, secrets    what principals prove themselves with
     cautions, unserved      warnings: what is unwise, what this version does not serve
+    file_cautions           warnings: who can read the named files, and who signs for both sides
     problems                everything that is wrong, with file, line and key
 
 It must not know sockets, requests or SQLite.
@@ -49,6 +50,7 @@ from .model import (
     VaultConfig,
 )
 from .problems import ConfigError
+from .rules_databases import database_faults
 from .vocabulary import is_valid_database_name
 
 __all__ = [
@@ -86,6 +88,7 @@ __all__ = [
     "SessionConfig",
     "TLSProfile",
     "VaultConfig",
+    "database_faults",
     "is_valid_database_name",
     "load_config",
     "resolve",

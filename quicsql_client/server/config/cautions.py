@@ -1,18 +1,16 @@
 """What is allowed and deserves a word at start. Never fatal, and never a secret.
 
-It must not know rules or YAML; it looks at the modes of key files, nothing else of the disk.
+It must not know rules, YAML or the disk (`file_cautions` does).
 Source: protocol/config.md, Validation order (warnings at start).
 """
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 from . import vocabulary
-from .model import Config, MethodConfig
+from .model import Config, MetaStoreConfig, MethodConfig
 from .problems import Path, quote
 
 __all__ = ["find_warnings"]
@@ -58,14 +56,18 @@ def _attach(config: Config) -> _Found:
 
 
 def _meta_store_key(config: Config) -> _Found:
-    store = config.server.meta_store
-    if store is not None and store.backend == "vault" and not store.key:
-        text = "config: server.meta_store has no key: a vault without a key is plaintext"
+    store = config.server.meta_store or MetaStoreConfig()
+    if config.control_plane.enabled and store.backend == "vault":
+        text = (
+            "config: server.meta_store is a plain SQLite file: this server has no vaults, and a "
+            "vault without a key is plaintext (backend: file says the same without this warning)"
+        )
         yield text, ("server", "meta_store")
 
 
 def _enrollment_grants(config: Config) -> _Found:
-    if config.auth.enroll.enabled and not config.auth.enroll.grants:
+    enroll = config.auth.enroll
+    if enroll.enabled and not enroll.grants and not enroll.provision.enabled:
         text = "config: auth.enroll.grants is empty: enrolled devices may do nothing"
         yield text, ("auth", "enroll", "enabled")
 
@@ -159,22 +161,18 @@ def _identities(method: MethodConfig) -> Iterator[tuple[str, str]]:
         yield "peercred uid", str(method.peercred.uid)
 
 
-def _readable_keys(config: Config) -> _Found:
-    for name, profile in config.tls.items():
-        if profile.mode == "files" and _is_open_to_others(profile.key):
-            text = (
-                f"config: key file {profile.key} is readable by group or others: "
-                f"run chmod 600 on it"
-            )
-            yield text, ("tls", name, "key")
+def _logged_values(config: Config) -> _Found:
+    if config.logging.slow_threshold_s > 0 and config.logging.expand_params:
+        text = "config: logging.expand_params writes the values of parameters into the log"
+        yield text, ("logging", "expand_params")
 
 
-def _is_open_to_others(path: str) -> bool:
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return False  # the listener that needs it says so when it starts
-    return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+def _grants_without_principals(config: Config) -> _Found:
+    can_be_somebody = config.auth.authorized_keys or config.auth.enroll.enabled
+    if config.is_open_mode or config.auth.principals or can_be_somebody:
+        return
+    text = "config: there are grants but no principals: everybody is anonymous"
+    yield text, ("auth", "principals")
 
 
 _CHECKS: Final[tuple[Callable[[Config], _Found], ...]] = (
@@ -190,5 +188,6 @@ _CHECKS: Final[tuple[Callable[[Config], _Found], ...]] = (
     _principals_without_methods,
     _databases_without_grants,
     _shared_credentials,
-    _readable_keys,
+    _logged_values,
+    _grants_without_principals,
 )

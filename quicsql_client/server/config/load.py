@@ -15,6 +15,7 @@ from .build import PARKED_KEYS, build_config
 from .cautions import find_warnings
 from .credentials import CredentialReader
 from .document import Document, MapNode, parse_document, read_text
+from .file_cautions import find_file_warnings
 from .model import Config
 from .problems import Path, Problems
 from .secrets import SecretSources
@@ -61,7 +62,7 @@ def load_config(
     reader = CredentialReader(sources, problems, reads_secrets=resolve_secrets)
     config = msgspec.structs.replace(config, auth=reader.read(config.auth))
     problems.raise_if_any()
-    found = _find_all(config, document)
+    found = (*_find_all(config, document), *find_file_warnings(config, sources.files_read))
     return LoadedConfig(config, tuple(problems.located(text, place) for text, place in found))
 
 

@@ -37,7 +37,9 @@ class ConfigError(ConfigurationError):
 
 
 class Problems:
-    """The problems of one file, in the order in which they were found."""
+    """The problems of one file, in the order in which they were found. file: "" when what is
+    checked stands in no file; its problems then say no place.
+    """
 
     def __init__(self, file: str, line_of: Callable[[Path], int]) -> None:
         self._file = file
@@ -69,9 +71,16 @@ class Problems:
         """The text with the place after it: `text (quicsql.yaml:12, databases[0].mode)`; line 0 is
         no line.
         """
+        if not self._file:
+            return text
         line = self._line_of(path)
         place = f"{self._file}:{line}" if line else self._file
         return f"{text} ({place}, {format_path(path)})" if path else f"{text} ({place})"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Every problem, a line each."""
+        return tuple(self._lines)
 
     def raise_if_any(self) -> None:
         """Raises: ConfigError with all problems, if there is one."""

@@ -20,6 +20,7 @@ _ENROLL: Final = ("auth", "enroll")
 _PROVISION: Final = (*_ENROLL, "provision")
 _SQLITE_MIN_PAGE_BYTES: Final = 4096
 _RESERVED_PREFIX: Final = "u_"
+_ANY_DEVICE: Final = "u_aaaaaaaaaaaaaaaa"
 _NEVER_ADMIN: Final = "(want read-only|read-write \u2014 never admin"
 
 
@@ -50,7 +51,7 @@ def check_enrollment(config: Config, problems: Problems) -> None:
     _check_grants(enroll, problems)
     _check_provision(enroll.provision, problems)
     if enroll.enabled:
-        _check_provision_backend(enroll.provision, problems)
+        _check_provision_backend(config, problems)
 
 
 def _check_needs(config: Config, problems: Problems) -> None:
@@ -119,6 +120,14 @@ def _check_provision(provision: ProvisionConfig, problems: Problems) -> None:
             "so per-account databases don't collide"
         )
         problems.add(text, (*_PROVISION, "name_template"))
+    elif not vocabulary.is_valid_database_name(
+        provision.name_template.replace("{principal}", _ANY_DEVICE)
+    ):
+        text = (
+            f"{where}.name_template {quote(provision.name_template)} makes no database name "
+            "(use letters, digits, and -._; not leading _)"
+        )
+        problems.add(text, (*_PROVISION, "name_template"))
     if provision.backend not in vocabulary.BACKENDS:
         text = f"{where}.backend {quote(provision.backend)} unknown"
         problems.add(text, (*_PROVISION, "backend"))
@@ -150,7 +159,14 @@ def _check_provision_terms(provision: ProvisionConfig, where: str, problems: Pro
         problems.add(text, path)
 
 
-def _check_provision_backend(provision: ProvisionConfig, problems: Problems) -> None:
+def _check_provision_backend(config: Config, problems: Problems) -> None:
+    provision = config.auth.enroll.provision
+    if provision.enabled and provision.backend == "file" and not config.server.data_dir:
+        text = (
+            "config: auth.enroll.provision.backend: files of devices need server.data_dir, "
+            "which holds whatever is made at run time"
+        )
+        problems.add(text, (*_PROVISION, "backend"))
     if provision.enabled and provision.backend in vocabulary.ABSENT_BACKENDS:
         text = (
             "config: auth.enroll.provision.backend: this server has no backend "

@@ -14,7 +14,7 @@ from . import vocabulary
 from .model import Config, DatabaseConfig, PragmaValue, VaultConfig
 from .problems import Path, Problems, quote
 
-__all__ = ["check_databases", "check_grants", "check_pragmas", "check_vault"]
+__all__ = ["check_databases", "check_grants", "check_pragmas", "check_vault", "database_faults"]
 
 _PRAGMA_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -32,6 +32,13 @@ def check_databases(config: Config, problems: Problems) -> None:
             text = f"config: duplicate database name {quote(database.name)}"
             problems.add(text, (*path, "name"))
         seen.add(database.name)
+
+
+def database_faults(database: DatabaseConfig) -> tuple[str, ...]:
+    """Everything that the rules say against a database which stands in no file."""
+    problems = Problems("", lambda _path: 0)
+    check_databases(Config(databases=(database,)), problems)
+    return problems.lines
 
 
 def _check_name(database: DatabaseConfig, path: Path, problems: Problems) -> None:

@@ -53,6 +53,13 @@ def _check_profile_name(
     if listener.tls and listener.tls not in config.tls and not problems.is_unreadable(("tls",)):
         text = f"{_where(listener)} references unknown tls profile {quote(listener.tls)}"
         problems.add(text, (*path, "tls"))
+    profile = config.tls.get(listener.tls or "")
+    if profile is not None and profile.mode == "qip" and listener.transport in _NEEDS_TLS:
+        text = (
+            f"{_where(listener)}: this server has no tls mode qip: it fetches no certificate, and "
+            "the key of a qip certificate is public (use files or self_signed)"
+        )
+        problems.add(text, (*path, "tls"))
 
 
 def _check_address(

@@ -32,7 +32,8 @@ class SecretError(Exception):
 class SecretSources:
     """The declared sources of one configuration.
 
-    environment: what `env` reads, the process's own unless given.
+    environment: what `env` reads, the process's own unless given. files_read: source and path of
+    each secret that was read from a file.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class SecretSources:
         self._sources = {source.name: source for source in sources if source.name}
         self._environment = os.environ if environment is None else environment
         self._command_timeout_s = command_timeout_s
+        self.files_read: list[tuple[str, str]] = []
 
     def is_reference(self, text: str) -> bool:
         """Whether the text is `source:name` with a declared source; anything else is taken
@@ -63,7 +65,10 @@ class SecretSources:
         if source.type == "env":
             return self._read_variable(key)
         if source.type == "file":
-            return _text(_read_file(source, key), f"file ref {quote(key)}")
+            path = _path_of(source, key)
+            content = _text(_read_file(path, key), f"file ref {quote(key)}")
+            self.files_read.append((name, path))
+            return content
         if source.type == "kms":
             return _text(self._run(source, key), _kms(source))
         raise SecretError(f"secret: source {quote(name)} unknown type {quote(source.type)}")
@@ -114,12 +119,16 @@ def _status(status: int) -> str:
     return f"exit status {status}" if status > 0 else f"signal {-status}"
 
 
-def _read_file(source: SecretSourceConfig, name: str) -> bytes:
+def _path_of(source: SecretSourceConfig, name: str) -> str:
     base = os.path.normpath(source.dir or ".")
     # As upstream joins: an absolute name is inside the directory too.
     path = os.path.normpath(os.path.join(base, name.lstrip("/")))
     if not source.dir or os.path.relpath(path, base).split(os.sep)[0] == os.pardir:
         raise SecretError(f"secret: file ref {quote(name)} escapes source dir {quote(source.dir)}")
+    return path
+
+
+def _read_file(path: str, name: str) -> bytes:
     try:
         with open(path, "rb") as file:
             content = file.read(_MAX_FILE_BYTES + 1)

@@ -28,15 +28,6 @@ class Unserved:
     instead: str
 
 
-def _listeners_with_transport(transport: str) -> Callable[[Config], Iterator[Path]]:
-    def find(config: Config) -> Iterator[Path]:
-        for index, listener in enumerate(config.listeners):
-            if listener.transport == transport:
-                yield ("listeners", index, "transport")
-
-    return find
-
-
 def _profiles_with_mode(mode: str) -> Callable[[Config], Iterator[Path]]:
     def find(config: Config) -> Iterator[Path]:
         for name, profile in config.tls.items():
@@ -55,40 +46,13 @@ def _when(condition: Callable[[Config], object], *path: str) -> Callable[[Config
 
 
 NOT_SERVED: Final = (
-    Unserved(_listeners_with_transport("h3"), "transport h3: the listener is skipped"),
     Unserved(
         _profiles_with_mode("qip"),
-        "tls mode qip: the server does not start with a listener that uses this profile",
-    ),
-    Unserved(
-        _when(lambda config: config.auth.enroll.enabled, "auth", "enroll", "enabled"),
-        "device enrolment: nobody can enrol",
-    ),
-    Unserved(
-        _when(
-            lambda config: config.auth.sql_policy.allow_attach, "auth", "sql_policy", "allow_attach"
-        ),
-        "ATTACH: it stays refused",
-    ),
-    Unserved(
-        _when(lambda config: config.control_plane.enabled, "control_plane", "enabled"),
-        "the /_admin surface: nothing can be administered there",
+        "tls mode qip: a listener that uses this profile is refused",
     ),
     Unserved(
         _when(lambda config: config.changefeed.enabled, "changefeed", "enabled"),
         "the change feed: nothing is recorded and nobody can subscribe",
-    ),
-    Unserved(
-        _when(lambda config: config.cors.enabled, "cors", "enabled"),
-        "CORS: browsers of other origins get no permission",
-    ),
-    Unserved(
-        _when(lambda config: config.server.meta_store is not None, "server", "meta_store"),
-        "the meta store: nothing is kept in it",
-    ),
-    Unserved(
-        _when(lambda config: config.logging.slow_threshold_s > 0, "logging", "slow_threshold"),
-        "the log of slow statements: none is written",
     ),
 )
 """Each thing that parses and is validated, and has no effect yet."""

@@ -7,12 +7,13 @@ Source: protocol/config.md, Validation order and the exact texts.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Final
 
 from . import vocabulary
-from .model import Config
+from .model import Config, MetaStoreConfig
 from .problems import Problems, quote
 from .rules_auth import check_enrollment, check_principals, check_session
 from .rules_databases import check_databases, check_grants
@@ -20,7 +21,10 @@ from .rules_listeners import check_listener_auth, check_listeners, check_tls_pro
 
 __all__ = ["validate"]
 
+_STORE: Final = MetaStoreConfig()
 _ORIGIN: Final = re.compile(r"https?://[^/\s*]+")
+# Upstream takes several in one entry, separated as in the header itself.
+_HEADER_NAMES: Final = re.compile(r"[!-~]+(?:[ \t]+[!-~]+)*")
 
 
 def validate(config: Config, problems: Problems) -> None:
@@ -44,6 +48,12 @@ def _check_meta_store(config: Config, problems: Problems) -> None:
             "config: meta_store key must be a reference to a declared secret source (source:name)"
         )
         problems.add(text, (*path, "key"))
+    elif store.key and config.control_plane.enabled:
+        text = (
+            "config: meta_store key asks for an encrypted store, which this server does not have "
+            "(without a key it is a plain SQLite file, for its owner alone)"
+        )
+        problems.add(text, (*path, "key"))
 
 
 def _check_control_plane(config: Config, problems: Problems) -> None:
@@ -61,6 +71,19 @@ def _check_control_plane(config: Config, problems: Problems) -> None:
             problems.add(text, (*path, index))
 
 
+def _check_store_is_not_served(config: Config, problems: Problems) -> None:
+    """Whoever may read the meta store has its enrolled keys and codes."""
+    if not config.control_plane.enabled:
+        return
+    folder = config.server.data_dir
+    own = os.path.realpath(os.path.join(folder, (config.server.meta_store or _STORE).path))
+    for index, database in enumerate(config.databases):
+        path = os.path.join(folder, database.path)
+        if database.backend == "file" and os.path.realpath(path) == own:
+            text = f"config: database {quote(database.name)} has the path of the meta store"
+            problems.add(text, ("databases", index, "path"))
+
+
 def _check_cors(config: Config, problems: Problems) -> None:
     cors = config.cors
     if not cors.enabled:
@@ -69,6 +92,11 @@ def _check_cors(config: Config, problems: Problems) -> None:
         fault = _origin_fault(origin, config)
         if fault:
             problems.add(f"config: {fault}", ("cors", "origins", index))
+    for key, names in (("allow", cors.allow_headers), ("expose", cors.expose_headers)):
+        for index, name in enumerate(names):
+            if not _HEADER_NAMES.fullmatch(name):
+                text = f"config: cors.{key}_headers entry {quote(name)} is no name of a header"
+                problems.add(text, ("cors", f"{key}_headers", index))
     if cors.max_age_s < 0:
         problems.add("config: cors.max_age must not be negative", ("cors", "max_age"))
 
@@ -129,6 +157,7 @@ _RULES: Final[tuple[Callable[[Config, Problems], None], ...]] = (
     _check_cors,
     _check_changefeed,
     _check_logging,
+    _check_store_is_not_served,
     # Upstream finds what follows when it starts.
     _check_secrets,
 )

@@ -5,8 +5,11 @@ It knows nothing of HTTP, principals or configuration files. apsw is the only SQ
 
 from .access import (
     Access,
+    AttachRule,
     BatchFailure,
+    CannotOpen,
     Caps,
+    DatabaseBusy,
     DatabaseUnavailable,
     EngineError,
     MaskedFailure,
@@ -19,8 +22,11 @@ from .access import (
 
 __all__ = [
     "Access",
+    "AttachRule",
     "BatchFailure",
+    "CannotOpen",
     "Caps",
+    "DatabaseBusy",
     "DatabaseUnavailable",
     "EngineError",
     "MaskedFailure",

@@ -11,17 +11,29 @@ Hrana errors.
         TransactionDenied  ... because it is transaction control in a stateless request
       MaskedFailure      anything whose text is not for clients; the cause is in `__cause__`
       BatchFailure       one of these inside a batch: index, error
-    UnknownDatabase, DatabaseUnavailable
+    UnknownDatabase, DatabaseBusy
+    DatabaseUnavailable    for now: it is reserved, or being closed
+      CannotOpen             it does not open
 """
 
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 DEFAULT_MAX_ROWS = 100_000  # protocol/config.md, limits
 DEFAULT_MAX_RESULT_BYTES = 67_108_864  # protocol/config.md, limits
 DEFAULT_STATEMENT_TIMEOUT_S = 30.0  # protocol/config.md, limits
+
+
+AttachRule: TypeAlias = Callable[[str | None], str | None]
+"""Why a stream may not attach a file, in words for its client; None: it may.
+
+The file is as the statement names it, None where an expression does. Called in an engine's thread.
+"""
 
 
 class Access(enum.Enum):
@@ -35,12 +47,15 @@ class Access(enum.Enum):
 class Caps:
     """Bounds of one statement: rows and bytes of its result, and its time.
 
-    Source: protocol/native.md, Result caps.
+    slow_after_s: from how long on it is logged; logs_values: with the values of its parameters.
+    Source: protocol/native.md, Result caps; protocol/config.md, logging.
     """
 
     max_rows: int = DEFAULT_MAX_ROWS
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
     statement_timeout_s: float = DEFAULT_STATEMENT_TIMEOUT_S
+    slow_after_s: float = math.inf
+    logs_values: bool = False
 
 
 class EngineError(Exception):
@@ -101,4 +116,12 @@ class UnknownDatabase(Exception):
 
 
 class DatabaseUnavailable(Exception):
-    """The database is served, but cannot be used now: it does not open, or it is being closed."""
+    """The database is served, but cannot be used now."""
+
+
+class CannotOpen(DatabaseUnavailable):
+    """The database does not open; the message is SQLite's, and not for clients."""
+
+
+class DatabaseBusy(Exception):
+    """The database cannot be reserved: somebody uses it."""

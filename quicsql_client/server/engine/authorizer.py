@@ -12,7 +12,7 @@ import enum
 
 import apsw
 
-from .access import Access
+from .access import Access, AttachRule
 
 
 class Touch(enum.IntFlag):
@@ -26,6 +26,7 @@ class Touch(enum.IntFlag):
     ROWID_FUNCTION = 16  # it reads last_insert_rowid()
     BUSY_TIMEOUT = 32  # PRAGMA busy_timeout, read or set
     PRAGMA = 64  # any PRAGMA: SQLite carries most of them out when it prepares them
+    ATTACH = 128  # ATTACH and DETACH
 
 
 _ROW_ACTIONS = frozenset({apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE})
@@ -94,18 +95,21 @@ _MAX_FLAG_DIGITS = 9  # longer numbers overflow SQLite's 32 bits and count as 0
 
 class Guard:
     """The authorizer callback of one connection. access: the right it enforces now. seen: what was
-    touched since it was last emptied. allow_attach: whether ATTACH, and with it VACUUM, is
-    possible.
+    touched since it was last emptied. attach_rule: what ATTACH may name, and with it VACUUM, which
+    attaches inside; None: nothing. attach_refusal: what the rule said of the last one that it
+    refused. fixed_pragmas: those that nobody sets.
 
     A new access reaches statements that are already prepared only when the connection's authorizer
     is set again: SQLite then expires them. `Link.use` does both.
     """
 
-    __slots__ = ("access", "allow_attach", "seen")
+    __slots__ = ("access", "attach_refusal", "attach_rule", "fixed_pragmas", "seen")
 
-    def __init__(self) -> None:
+    def __init__(self, fixed_pragmas: frozenset[str] = frozenset()) -> None:
         self.access = Access.READ_WRITE
-        self.allow_attach = False
+        self.attach_rule: AttachRule | None = None
+        self.attach_refusal: str | None = None
+        self.fixed_pragmas = fixed_pragmas
         self.seen = Touch.NOTHING
 
     def __call__(
@@ -116,12 +120,25 @@ class Guard:
         schema: str | None,
         trigger: str | None,
     ) -> int:
-        if action in _ATTACH_ACTIONS and not self.allow_attach:
+        if action in _ATTACH_ACTIONS and not self._may_attach(action, first):
+            return apsw.SQLITE_DENY
+        if action == apsw.SQLITE_PRAGMA and self._is_fixed(first, second):
             return apsw.SQLITE_DENY
         self.seen |= _touched(action, first, second, schema, trigger)
         if self.access is Access.READ_ONLY and _is_write(action, first, second):
             return apsw.SQLITE_DENY
         return apsw.SQLITE_OK
+
+    def _may_attach(self, action: int, filename: str | None) -> bool:
+        if self.attach_rule is None:
+            return False
+        if action == apsw.SQLITE_ATTACH:
+            self.attach_refusal = self.attach_rule(filename)
+            return self.attach_refusal is None
+        return True
+
+    def _is_fixed(self, name: str | None, argument: str | None) -> bool:
+        return argument is not None and (name or "").lower() in self.fixed_pragmas
 
 
 def _touched(
@@ -137,7 +154,7 @@ def _touched(
     if action in _TEMP_ACTIONS or (schema == "temp" and action in _WRITE_ACTIONS):
         touched |= Touch.CONNECTION
     if action in _ATTACH_ACTIONS:
-        touched |= Touch.CONNECTION
+        touched |= Touch.CONNECTION | Touch.ATTACH
     if action in _TRANSACTION_ACTIONS:
         touched |= Touch.TRANSACTION
     if action == apsw.SQLITE_FUNCTION and second == "last_insert_rowid":

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 
 import apsw
 
-from .access import Access, Caps, DatabaseUnavailable
+from .access import Access, AttachRule, CannotOpen, Caps
 from .authorizer import Guard, Touch
 from .opening import Opener, apply_limits
+from .regexp import install_regexp
 from .steps import StepReader
 from .waiting import Stopwatch
 
@@ -28,13 +29,14 @@ class Link:
     """A connection and what belongs to it. Made in any thread, then used by one; only `stop` is for
     others.
 
-    caps: those of the statement that runs. touched: what was touched since the connection was as
-    new.
+    database: its name. caps: those of the statement that runs. touched: what was touched since the
+    connection was as new.
     """
 
     def __init__(self, opener: Opener) -> None:
+        self.database = opener.database
         self.caps = Caps()
-        self.guard = Guard()
+        self.guard = Guard(opener.fixed_pragmas)
         self.watch = Stopwatch(opener.busy_timeout_s)
         self.touched = Touch.NOTHING
         self.capture: apsw.Session | None = None
@@ -46,14 +48,12 @@ class Link:
 
     @property
     def connection(self) -> apsw.Connection:
-        """The open connection; opened now if it is not. Raises DatabaseUnavailable when it does not
-        open.
-        """
+        """The open connection; opened now if it is not. Raises CannotOpen."""
         if self._opened is None:
             try:
                 opened = self._opener.open()
             except apsw.Error as error:
-                raise DatabaseUnavailable(str(error)) from error
+                raise CannotOpen(str(error)) from error
             self._install(opened)
             self._opened = opened
         return self._opened
@@ -80,22 +80,22 @@ class Link:
             with contextlib.suppress(apsw.ConnectionClosedError):
                 connection.interrupt()
 
-    def use(self, access: Access, caps: Caps, *, allow_attach: bool = False) -> None:
+    def use(self, access: Access, caps: Caps, *, attach_rule: AttachRule | None = None) -> None:
         """Sets the right and the caps of what comes next; prepared statements are authorised anew
-        if the right changes.
+        if the right changes. attach_rule: what may be attached, None: nothing.
 
-        Raises: DatabaseUnavailable.
+        Raises: CannotOpen.
         """
         connection = self.connection
         self.caps = caps
         if caps != self._limited_to:
             apply_limits(connection, caps)
             self._limited_to = caps
-        if access is self.guard.access and allow_attach is self.guard.allow_attach:
+        if access is self.guard.access and attach_rule is self.guard.attach_rule:
             return
         self.guard.access = Access.READ_WRITE  # the switch itself must not be denied
         connection.execute(f"PRAGMA query_only={int(access is Access.READ_ONLY)}")
-        self.guard.access, self.guard.allow_attach = access, allow_attach
+        self.guard.access, self.guard.attach_rule = access, attach_rule
         connection.authorizer = self.guard  # SQLite expires every prepared statement
         self.steps.forget()
 
@@ -159,7 +159,7 @@ class Link:
             self.watch.busy_timeout_s = int(timeout_ms) / 1000
 
     def _install(self, connection: apsw.Connection) -> None:
-        self.guard.access, self.guard.allow_attach = Access.READ_WRITE, False
+        self.guard.access, self.guard.attach_rule = Access.READ_WRITE, None
         self.watch.busy_timeout_s = self._opener.busy_timeout_s
         self.touched = Touch.NOTHING
         self._limited_to = None
@@ -168,6 +168,7 @@ class Link:
         connection.authorizer = self.guard
         connection.set_progress_handler(self.watch.on_progress, PROGRESS_OPERATIONS)
         connection.set_busy_handler(self.watch.on_busy)
+        install_regexp(connection)
         # SQLite's own counters would tell what somebody else changed on this connection.
         for name, function in (("changes", self._changes), ("total_changes", self._total)):
             connection.create_scalar_function(name, function, 0, flags=apsw.SQLITE_INNOCUOUS)

@@ -23,6 +23,7 @@ MEMORY_BACKENDS = frozenset({"memory", "memory-shared", "memdb"})
 OPENING_BUSY_TIMEOUT_MS = 5_000  # another connection may hold the lock while pragmas are set
 MIN_VALUE_BYTES = 16 * 1024 * 1024  # what a request may carry must fit, however small results are
 MAX_PROGRAM_OPERATIONS = 25_000_000  # SQLite's own bound is ten times as much, over a GiB of memory
+MAX_ATTACHED = 10  # SQLite's own default; each has a page cache and files of its own
 STATEMENT_CACHE_SIZE = 128
 _FILE_FLAGS = {
     "rwc": apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE,
@@ -30,6 +31,9 @@ _FILE_FLAGS = {
     "ro": apsw.SQLITE_OPEN_READONLY,
 }
 _MEMORY_FLAGS = apsw.SQLITE_OPEN_URI | _FILE_FLAGS["rwc"]
+# What together bounds the size of a database: SQLite keeps the first for each connection, and the
+# second can be set until the first table is made.
+_SIZE_PRAGMAS = frozenset({"max_page_count", "page_size"})
 _PRAGMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_VALUE = re.compile(r"[+-]?[A-Za-z0-9_.]+")
 
@@ -67,12 +71,14 @@ class DatabaseSettings(Protocol):
 class Opener:
     """Opens connections of one database, each with the same pragmas and settings.
 
-    busy_timeout_s: how long a connection waits for a lock. A memory database lives in a named
-    memory file of this process, held by a keeper connection until `close`: connections come and go,
-    rows stay.
+    database: its name. busy_timeout_s: how long a connection waits for a lock. file: its path,
+    None: in memory. fixed_pragmas: those that bound the database's size, if its settings do: no
+    statement may set them. A memory database lives in a named memory file of this process, held by
+    a keeper connection until `close`: connections come and go, rows stay.
     """
 
     def __init__(self, database: DatabaseSettings, data_dir: str) -> None:
+        self.database = database.name
         self.is_memory = database.backend in MEMORY_BACKENDS
         self.is_read_only = database.mode == "ro" and not self.is_memory
         self._pragmas = {k.lower(): v for k, v in database.effective_pragmas.items()}
@@ -80,11 +86,14 @@ class Opener:
             int(self._pragmas.pop("busy_timeout", 0)) / 1000
         )
         self._pragmas.pop("busy_timeout", None)
+        self.fixed_pragmas = _SIZE_PRAGMAS if "max_page_count" in self._pragmas else frozenset()
+        self.file: str | None = None
         if self.is_memory:
             self._name = f"file:/quicsql-{secrets.token_hex(16)}?vfs=memdb"
             self._flags = _MEMORY_FLAGS
         else:
             self._name = os.path.join(data_dir, database.path)
+            self.file = self._name
             self._flags = _FILE_FLAGS[database.mode or "rwc"]
         self._lock = threading.Lock()
         self._keeper: apsw.Connection | None = None
@@ -144,3 +153,4 @@ def apply_limits(connection: apsw.Connection, caps: Caps) -> None:
     connection.limit(apsw.SQLITE_LIMIT_SQL_LENGTH, min(value_bytes, 1_000_000_000))
     connection.limit(apsw.SQLITE_LIMIT_VDBE_OP, MAX_PROGRAM_OPERATIONS)
     connection.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)
+    connection.limit(apsw.SQLITE_LIMIT_ATTACHED, MAX_ATTACHED)

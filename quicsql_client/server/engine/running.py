@@ -27,6 +27,7 @@ from .authorizer import Touch
 from .classify import first_token, is_attach, is_query, reports_counters
 from .link import Link
 from .reading import Rows, blob_query, decoded_rows, discard_rows, read_rows
+from .slow_log import Timed
 from .steps import ArgumentSource, Step
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ def execute(link: Link, statement: Statement, *, allow_transactions: bool) -> Re
     the last statement that changes rows. Without allow_transactions BEGIN and its like are
     PolicyDenied, wherever in a script they stand.
     """
-    if is_attach(statement.sql) and not link.guard.allow_attach:
+    if is_attach(statement.sql) and link.guard.attach_rule is None:
         raise PolicyDenied(ATTACH_DENIED)
     keeps_rows = is_query(statement.sql)
     arguments = ArgumentSource(statement.args)
@@ -134,7 +135,7 @@ def _run(
     link.touched |= step.touch
     stack = contextlib.ExitStack()
     try:
-        with stack:
+        with stack, Timed(link, step.sql, values):
             if step.touch & Touch.BUSY_TIMEOUT:
                 stack.enter_context(link.visible_busy_timeout())
             return _counted(
@@ -202,8 +203,10 @@ def _stepped_once(link: Link, step: Step, values: tuple[Value, ...], keeps_rows:
     cursor = link.connection.cursor()
     cursor.exec_trace = note
     try:
-        # A prepared PRAGMA would not set again what it set, and would repeat what it said.
-        cursor.execute(step.sql, values, can_cache=not step.touch & Touch.PRAGMA)
+        # A prepared PRAGMA would not set again what it set, and would repeat what it said. ATTACH
+        # is asked about each time.
+        can_cache = not step.touch & (Touch.PRAGMA | Touch.ATTACH)
+        cursor.execute(step.sql, values, can_cache=can_cache)
         if not keeps_rows:
             discard_rows(cursor)
             return Rows()
@@ -261,7 +264,8 @@ def _heal(link: Link) -> None:
 
 
 def _command(link: Link, sql: str) -> None:
-    _translated(link, lambda: link.connection.execute(sql).fetchall())
+    with Timed(link, sql):
+        _translated(link, lambda: link.connection.execute(sql).fetchall())
 
 
 def _indexed(index: int | None, run: Callable[[], T]) -> T:
@@ -289,6 +293,9 @@ def _engine_error(link: Link, error: apsw.Error) -> EngineError:
     gives_up = isinstance(error, apsw.InterruptError | apsw.BusyError)
     if gives_up and link.watch.is_over:
         return StatementTimeout()
+    refusal, link.guard.attach_refusal = link.guard.attach_refusal, None
+    if refusal is not None:
+        return PolicyDenied(f"statement not permitted by server policy: {refusal}")
     extended_code = getattr(error, "extendedresult", None)
     if not extended_code:  # apsw itself refused
         return MaskedFailure(type(error).__name__)

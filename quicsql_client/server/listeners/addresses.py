@@ -10,11 +10,16 @@ import asyncio
 import os
 import socket
 import stat
+from collections.abc import Callable
+from typing import TypeAlias
 
 from ...errors import ConfigurationError
 from .contexts import os_error_text
 
 _BACKLOG = 4096  # the kernel takes less if net.core.somaxconn says so
+_DATAGRAM_BUFFER_BYTES = 2 * 1024 * 1024  # the kernel takes less if net.core.rmem_max says so
+
+_OpenSocket: TypeAlias = Callable[[socket.AddressFamily, tuple[object, ...]], socket.socket]
 
 
 async def bind_tcp(name: str, address: str) -> socket.socket:
@@ -22,11 +27,23 @@ async def bind_tcp(name: str, address: str) -> socket.socket:
 
     Raises: ConfigurationError `listener <name>: listen tcp <address>: ...`.
     """
-    prefix = f"listener {name}: listen tcp {address}"
+    return await _bind(f"listener {name}: listen tcp {address}", address, _listen)
+
+
+async def bind_udp(name: str, address: str) -> socket.socket:
+    """A datagram socket on the addresses that `bind_tcp` takes.
+
+    Raises: ConfigurationError `listener <name>: listen udp <address>: ...`.
+    """
+    return await _bind(f"listener {name}: listen udp {address}", address, _take_datagrams)
+
+
+async def _bind(prefix: str, address: str, open_socket: _OpenSocket) -> socket.socket:
     host, port = _split(prefix, address)
     if host == "":
-        return _bind_all(prefix, port)
+        return _bind_all(prefix, port, open_socket)
     try:
+        # Both kinds of socket are looked up as one: an address is an address.
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
@@ -34,7 +51,7 @@ async def bind_tcp(name: str, address: str) -> socket.socket:
         raise ConfigurationError(f"{prefix}: lookup {host}: no such host") from error
     family, _, _, _, sockaddr = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     try:
-        return _listen(socket.AddressFamily(family), sockaddr)
+        return open_socket(socket.AddressFamily(family), sockaddr)
     except OSError as error:
         raise ConfigurationError(f"{prefix}: bind: {os_error_text(error)}") from error
 
@@ -48,11 +65,11 @@ def _split(prefix: str, address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port or 0)
 
 
-def _bind_all(prefix: str, port: int) -> socket.socket:
+def _bind_all(prefix: str, port: int, open_socket: _OpenSocket) -> socket.socket:
     try:
         if socket.has_dualstack_ipv6():
-            return _listen(socket.AF_INET6, ("::", port))
-        return _listen(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - that is what the address says
+            return open_socket(socket.AF_INET6, ("::", port))
+        return open_socket(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - that is what the address says
     except OSError as error:
         raise ConfigurationError(f"{prefix}: bind: {os_error_text(error)}") from error
 
@@ -62,20 +79,39 @@ def _listen(family: socket.AddressFamily, address: tuple[object, ...]) -> socket
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
-        if family == socket.AF_INET6:
-            only = address[0] != "::"
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only))
-        listening.bind(address)
+        _bind_to(listening, family, address)
         listening.listen(_BACKLOG)
-        listening.setblocking(False)
     except BaseException:
         listening.close()
         raise
     return listening
 
 
+def _take_datagrams(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+    # No SO_REUSEADDR: for UDP it would let two servers bind one port and share its datagrams.
+    taking = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        taking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAM_BUFFER_BYTES)
+        taking.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _DATAGRAM_BUFFER_BYTES)
+        _bind_to(taking, family, address)
+    except BaseException:
+        taking.close()
+        raise
+    return taking
+
+
+def _bind_to(
+    bound: socket.socket, family: socket.AddressFamily, address: tuple[object, ...]
+) -> None:
+    if family == socket.AF_INET6:
+        only = address[0] != "::"
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only))
+    bound.bind(address)
+    bound.setblocking(False)
+
+
 def bound_address(listening: socket.socket) -> tuple[str, int]:
-    """(host, port) that a TCP socket is bound to."""
+    """(host, port) that an internet socket is bound to."""
     host, port = listening.getsockname()[:2]
     return host, port
 

@@ -251,6 +251,18 @@ async def answer_asterisk(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+def plain_answer(status: int, reason: str) -> ASGIApplication:
+    """An application that answers below the one of the listener, with a status and a line of
+    text."""
+    headers, body = plain_text(status, reason)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return answer
+
+
 def _checked(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     checked = [(bytes(name), bytes(value)) for name, value in headers]
     for name, value in checked:

@@ -59,7 +59,7 @@ def server_context(
     """
     context = _bare_context(min_version)
     for path in (cert, key):
-        _require_readable("tls files", path)
+        read_file("tls files", path)
     try:
         context.load_cert_chain(cert, key, password=_refuse_passphrase)
     except ssl.SSLError as error:
@@ -79,7 +79,7 @@ def self_signed_context(
     Source: protocol/config.md, "tls.<profile>", self_signed.
     """
     context = _bare_context(min_version)
-    pair = _self_signed_pair(hosts)
+    pair = self_signed_pair(hosts)
     with tempfile.TemporaryDirectory(prefix="quicsql-tls-") as directory:
         path = os.path.join(directory, "pair.pem")
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -106,7 +106,7 @@ def _ask_for_client_certificates(
 ) -> None:
     if client_ca is None or client_auth is ClientAuth.NONE:
         return
-    _require_readable("tls client_ca", client_ca)
+    read_file("tls client_ca", client_ca)
     try:
         context.load_verify_locations(cafile=client_ca)
     except ssl.SSLError as error:
@@ -121,10 +121,11 @@ def _ask_for_client_certificates(
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
 
 
-def _require_readable(subject: str, path: str) -> None:
+def read_file(subject: str, path: str) -> bytes:
+    """The content of a file. Raises: ConfigurationError `<subject>: open <path>: ...`."""
     try:
-        with open(path, "rb"):
-            pass
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise ConfigurationError(f"{subject}: open {path}: {os_error_text(error)}") from error
 
@@ -149,7 +150,8 @@ def _refuse_passphrase() -> NoReturn:
     )
 
 
-def _self_signed_pair(hosts: Sequence[str]) -> bytes:
+def self_signed_pair(hosts: Sequence[str]) -> bytes:
+    """A fresh private key and its certificate for these hosts, as one PEM text."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)

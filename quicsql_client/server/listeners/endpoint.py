@@ -23,8 +23,11 @@ class Drainable(Protocol):
         """Close at once; whether a request was cut."""
 
 
+_CLEANUP_S = 2.0  # for applications that were cancelled at the end of the grace time
+
+
 class Endpoint:
-    """One listener from the inside. kind: h1, h2c, h2 or unix. server: the bound address, for
+    """One listener from the inside. kind: h1, h2c, h2, h3 or unix. server: the bound address, for
     scopes."""
 
     def __init__(
@@ -89,3 +92,17 @@ class Endpoint:
         except TimeoutError:
             return False
         return True
+
+    async def drain(self, grace_s: float) -> int:
+        """Let what is in flight end within grace_s seconds, abort the rest; how many connections
+        were aborted with a request in flight."""
+        self.is_draining = True
+        for connection in list(self.connections):
+            connection.shutdown()
+        if await self.wait_until_empty(grace_s):
+            return 0
+        aborted = sum(connection.abort() for connection in list(self.connections))
+        for task in list(self.tasks):
+            task.cancel()
+        await self.wait_until_empty(_CLEANUP_S)
+        return aborted

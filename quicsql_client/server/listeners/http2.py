@@ -29,20 +29,11 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame, SettingsFrame
 
-from .asgi import (
-    ASGIApplication,
-    Headers,
-    Receive,
-    Scope,
-    Send,
-    answer_asterisk,
-    plain_text,
-)
 from .deadline import Deadline
+from .fields import read_request
 from .frame_guard import Flood, FrameGuard
 from .http2_stream import HTTP2Stream
 from .link import Link
-from .scope import BadRequest, check_host, parse_target, replace_host
 from .settings import (
     ANNOUNCED_HEADER_LIST_BYTES,
     CONNECTION_WINDOW_BYTES,
@@ -50,13 +41,11 @@ from .settings import (
     DECODED_HEADER_LIST_BYTES,
     MAX_CONCURRENT_STREAMS,
     MAX_FRAME_BYTES,
-    MAX_HEADER_LIST_BYTES,
     STREAM_WINDOW_BYTES,
 )
 
 _SLICE_BYTES = 32 * 1024  # what is parsed before the answers to it go out
 _FLUSH_BYTES = 64 * 1024
-_FIELD_OVERHEAD_BYTES = 32  # RFC 9113 6.5.2
 _INITIAL_CONNECTION_WINDOW = 65535
 
 _ANNOUNCED = {
@@ -241,34 +230,9 @@ class HTTP2Connection:
             return
         self._deadline.disarm()
         stream = HTTP2Stream(self, self._h2, self._link, stream_id)
-        try:
-            scope = self._read_request(event.headers)
-            is_asterisk = scope["method"] == "OPTIONS" and scope["raw_path"] == b"*"
-            app = answer_asterisk if is_asterisk else self._endpoint.app
-        except BadRequest as error:
-            scope = self._link.facts.scope("2", "GET", parse_target("GET", b"/"), [])
-            app = _plain_answer(400, str(error))
-        size = sum(len(n) + len(v) + _FIELD_OVERHEAD_BYTES for n, v in event.headers)
-        if size > MAX_HEADER_LIST_BYTES:
-            app = _plain_answer(431, "the header fields are too long")
+        app, scope = read_request(self._link.facts, "2", event.headers, self._endpoint.app)
         self._streams[stream_id] = stream
         stream.run(app, scope, lambda: self._stream_done(stream))
-
-    def _read_request(self, fields: Any) -> Scope:
-        pseudo: dict[bytes, bytes] = {}
-        headers: Headers = []
-        for name, value in fields:
-            if name.startswith(b":"):
-                pseudo[bytes(name)] = bytes(value)
-            else:
-                headers.append((bytes(name), bytes(value)))
-        method = pseudo[b":method"].decode("ascii", "replace")
-        target = parse_target(method, pseudo.get(b":path", pseudo.get(b":authority", b"")))
-        authority = pseudo.get(b":authority")
-        if authority is not None:
-            check_host(authority)
-            headers = replace_host(headers, authority)
-        return self._link.facts.scope("2", method, target, headers)
 
     def _data_received(self, event: DataReceived) -> None:
         stream = self._streams.get(event.stream_id)
@@ -329,13 +293,3 @@ class HTTP2Connection:
                 self._close_if_drained()
             else:
                 self._deadline.arm(self._endpoint.timeouts.idle_s)
-
-
-def _plain_answer(status: int, reason: str) -> ASGIApplication:
-    headers, body = plain_text(status, reason)
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    return answer

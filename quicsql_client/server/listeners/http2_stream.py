@@ -15,10 +15,10 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from .asgi import ASGIApplication, Exchange, Headers, RequestBody, Scope
+from .fields import answer_fields
 from .link import Link
 
 _MAX_SENT_FRAME_BYTES = 64 * 1024  # so that streams take turns
-_NOT_IN_HTTP2 = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 
 
 class Multiplexer(Protocol):
@@ -81,11 +81,9 @@ class HTTP2Stream:
 
     async def start(self, status: int, headers: Headers, body: bytes, more: bool) -> None:
         """Send the head with the first piece of the body."""
-        fields = [(b":status", b"%d" % status)]
-        fields += [field for field in headers if field[0] not in _NOT_IN_HTTP2]
         is_whole = not body and not more
         try:
-            self._h2.send_headers(self.id, fields, end_stream=is_whole)
+            self._h2.send_headers(self.id, answer_fields(status, headers), end_stream=is_whole)
         except ProtocolError as error:
             raise ConnectionResetError("the stream was closed") from error
         self._connection.flush_soon(0)

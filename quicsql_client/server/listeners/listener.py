@@ -10,25 +10,54 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from ...errors import ConfigurationError
 from .addresses import bind_tcp, bind_unix, bound_address, file_identity, join_address
 from .asgi import ASGIApplication
 from .connection import Connection
 from .endpoint import Endpoint
+from .quic_context import QUICContext
 from .settings import DEFAULT_TIMEOUTS, HTTPTimeouts
 from .tls import TLSLayer
 
-_TRANSPORTS = ("h1", "h2c", "h2", "unix")
-_CLEANUP_S = 2.0  # for applications that were cancelled at the end of the grace time
+TLSContext: TypeAlias = ssl.SSLContext | QUICContext
+
+_TRANSPORTS = ("h1", "h2c", "h2", "h3", "unix")
 
 
-class Listener:
+class Listener(Protocol):
     """An open listener (made by `open_listener`).
 
     name, transport: as given. address: the bound "host:port" with the real port, or the socket
     path.
     """
+
+    name: str
+    transport: str
+    address: str
+
+    @property
+    def app(self) -> ASGIApplication:
+        """The application that this listener calls."""
+
+    def replace_context(self, context: TLSContext) -> None:
+        """Use this context for new handshakes; connections that are there keep theirs.
+
+        Raises: ConfigurationError when the listener has no use for it.
+        """
+
+    async def drain(self, grace_s: float) -> int:
+        """Stop accepting, let what is in flight end within grace_s seconds, abort the rest.
+
+        Clients of HTTP/2 and HTTP/3 are sent GOAWAY, HTTP/1.1 answers carry Connection: close,
+        idle connections close at once. Returns how many connections were aborted with a request
+        in flight. May be called again, with another time.
+        """
+
+
+class StreamListener:
+    """A listening TCP or Unix socket with all its connections; see `Listener`."""
 
     def __init__(
         self, endpoint: Endpoint, listening: socket.socket, context: ssl.SSLContext | None
@@ -75,39 +104,26 @@ class Listener:
         self._handshakes.add(layer)
         return layer
 
-    def replace_context(self, context: ssl.SSLContext) -> None:
+    def replace_context(self, context: TLSContext) -> None:
         """Use this TLS context for new handshakes; connections that are there keep theirs.
 
         Raises: ConfigurationError on a listener without TLS.
         """
-        if self._context is None:
+        if self._context is None or not isinstance(context, ssl.SSLContext):
             raise ConfigurationError(
                 f"listener {self.name}: transport {self.transport} has no TLS context to replace"
             )
         self._context = context
 
     async def drain(self, grace_s: float) -> int:
-        """Stop accepting, let what is in flight end within grace_s seconds, abort the rest.
-
-        HTTP/2 clients are sent GOAWAY, HTTP/1.1 answers carry Connection: close, idle connections
-        close at once. Returns how many connections were aborted with a request in flight. May be
-        called again, with another time.
-        """
+        """Stop accepting, let what is in flight end within grace_s seconds, abort the rest."""
         self._endpoint.is_draining = True
         if self._server is not None:
             self._server.close()
         self._remove_file()
         for layer in list(self._handshakes):
             layer.abort()
-        for connection in list(self._endpoint.connections):
-            connection.shutdown()
-        if await self._endpoint.wait_until_empty(grace_s):
-            return 0
-        aborted = sum(connection.abort() for connection in list(self._endpoint.connections))
-        for task in list(self._endpoint.tasks):
-            task.cancel()
-        await self._endpoint.wait_until_empty(_CLEANUP_S)
-        return aborted
+        return await self._endpoint.drain(grace_s)
 
     def _remove_file(self) -> None:
         """Remove the socket's file, unless another server has put its own there meanwhile."""
@@ -122,24 +138,27 @@ async def open_listener(
     transport: str,
     address: str,
     app: ASGIApplication,
-    context: ssl.SSLContext | None = None,
+    context: TLSContext | None = None,
     socket_mode: int | None = None,
     timeouts: HTTPTimeouts = DEFAULT_TIMEOUTS,
 ) -> Listener:
     """Bind and accept.
 
-    transport: "h1", "h2c", "h2" (needs a context) or "unix"; where there is no TLS, a context is
-    ignored, as the upstream does. address: host:port, [address]:port, :port, "" (any port on all
-    interfaces), or the path of a Unix socket. socket_mode: permissions of that socket.
+    transport: "h1", "h2c", "h2" (needs an ssl.SSLContext), "h3" (needs a QUICContext) or "unix";
+    where there is no TLS, a context is ignored, as the upstream does. address: host:port,
+    [address]:port, :port, "" (any port on all interfaces), or the path of a Unix socket.
+    socket_mode: permissions of that socket.
     Raises: ConfigurationError `listener <name>: ...` when the address cannot be bound, the
-    transport is unknown, or h2 comes without a context.
+    transport is unknown or not installed, or h2 or h3 come without their context.
     Source: protocol/transports.md; protocol/config.md, "listeners[]".
     """
     if transport not in _TRANSPORTS:
         raise ConfigurationError(
-            f"listener {name}: unknown transport {transport!r} (want h1, h2c, h2 or unix)"
+            f"listener {name}: unknown transport {transport!r} (want h1, h2c, h2, h3 or unix)"
         )
-    if transport == "h2" and context is None:
+    if transport == "h3":
+        return await _open_h3(name, address, app, context, timeouts)
+    if transport == "h2" and not isinstance(context, ssl.SSLContext):
         raise ConfigurationError(f"listener {name}: transport h2 needs a TLS context")
     server: tuple[str, int | None]
     if transport == "unix":
@@ -148,10 +167,31 @@ async def open_listener(
         listening = await bind_tcp(name, address)
         server = bound_address(listening)
     endpoint = Endpoint(name=name, kind=transport, app=app, timeouts=timeouts, server=server)
-    listener = Listener(endpoint, listening, context if transport == "h2" else None)
+    used = context if transport == "h2" and isinstance(context, ssl.SSLContext) else None
+    listener = StreamListener(endpoint, listening, used)
     try:
         await listener.start()
     except BaseException:
         listening.close()
         raise
     return listener
+
+
+async def _open_h3(
+    name: str,
+    address: str,
+    app: ASGIApplication,
+    context: TLSContext | None,
+    timeouts: HTTPTimeouts,
+) -> Listener:
+    if not isinstance(context, QUICContext):
+        raise ConfigurationError(f"listener {name}: transport h3 needs a QUIC context")
+    try:
+        from .http3 import open_http3_listener
+    except ImportError as error:
+        raise ConfigurationError(
+            f'listener {name}: transport h3 needs aioquic: pip install "quicsql-client[server,h3]"'
+        ) from error
+    return await open_http3_listener(
+        name=name, address=address, app=app, context=context, timeouts=timeouts
+    )

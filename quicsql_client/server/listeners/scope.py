@@ -21,7 +21,8 @@ from .asgi import Headers, Scope
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=:%\[\]]*")
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)", re.DOTALL)
-_TLS_VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+TLS_1_3 = 0x0304
+_TLS_VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": TLS_1_3}
 _PEERCRED = struct.Struct("iII")  # Linux: struct ucred, pid, uid, gid
 _MAPPED = "::ffff:"
 
@@ -112,13 +113,18 @@ def tls_extension(tls: ssl.SSLObject) -> dict[str, Any]:
     A certificate is there only when OpenSSL verified it against the listener's client CA. The
     list is made once, so every request of a connection shows the same object.
     """
-    der = tls.getpeercert(binary_form=True)
+    version = _TLS_VERSIONS.get(tls.version() or "")
+    return verified_peer(tls.getpeercert(binary_form=True), version)
+
+
+def verified_peer(der: bytes | None, tls_version: int | None) -> dict[str, Any]:
+    """The ASGI tls extension for a client's verified certificate; None: it presented none."""
     return {
         "server_cert": None,
         "client_cert_chain": [] if der is None else [ssl.DER_cert_to_PEM_cert(der)],
         "client_cert_name": None if der is None else _subject(der),
         "client_cert_error": None,
-        "tls_version": _TLS_VERSIONS.get(tls.version() or ""),
+        "tls_version": tls_version,
         "cipher_suite": None,
     }
 

@@ -42,6 +42,34 @@ WRITE_BUFFER_BYTES = 256 * KIB
 CONTROL_BACKLOG_BYTES = MIB
 """Answers to control frames that a peer does not read; past it, the peer is not read either."""
 
+MAX_QUIC_STREAMS = 100
+"""HTTP/3: of each direction, open at a time."""
+
+MAX_FIELD_BLOCK_BYTES = MIB
+"""HTTP/3: an encoded header block over this gets 431 before it is whole."""
+
+QUIC_STREAM_WINDOW_BYTES = MIB + 128 * KIB
+"""What a client may send on a request's stream ahead of us: a whole header block fits."""
+
+QUIC_CONTROL_WINDOW_BYTES = 64 * KIB
+"""The same on a unidirectional stream, which carries settings and little else."""
+
+MAX_CRYPTO_BYTES = 64 * KIB
+"""What a client may send within its TLS handshake, its certificate chain included."""
+
+STREAM_BACKLOG_BYTES = 256 * KIB
+"""Bytes of one answer that the client has not acknowledged, before `send` waits."""
+
+CONNECTION_BACKLOG_BYTES = 2 * MIB
+"""What the answers of one QUIC connection share. A stream that began among few keeps its share, so
+a hundred together have some four times this at most."""
+
+RETRY_ABOVE_HANDSHAKES = 64
+"""So many QUIC handshakes at a time, and new clients must first prove their address (Retry)."""
+
+MAX_HANDSHAKES = 512
+"""So many, and new clients are not heard; each costs at most some 150 KiB until it is done."""
+
 
 @dataclass(frozen=True, slots=True)
 class HTTPTimeouts:
@@ -49,7 +77,7 @@ class HTTPTimeouts:
 
     handshake_s: whole TLS handshake. header_s: a request's header block (also the HTTP/2 preface),
     then closed silently. request_s: a whole request on the transports h1 and unix. idle_s:
-    keep-alive.
+    keep-alive. quic_idle_s: a QUIC client that is not heard of.
     write_stall_s: a peer that takes no byte for this long is cut. linger_s: how long what the
     peer still sends is read and dropped after a final answer, so that no reset destroys it.
     """
@@ -58,6 +86,7 @@ class HTTPTimeouts:
     header_s: float = 10.0
     request_s: float = 30.0
     idle_s: float = 120.0
+    quic_idle_s: float = 30.0
     write_stall_s: float = 60.0
     linger_s: float = 1.0
 

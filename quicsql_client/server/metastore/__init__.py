@@ -5,6 +5,6 @@ may ask. The file is never served.
 Source: protocol/operations.md, Admin and Audit; protocol/auth.md, Device enrolment.
 """
 
-from .store import MetaStore
+from .store import MetaStore, StoreError
 
-__all__ = ["MetaStore"]
+__all__ = ["MetaStore", "StoreError"]

@@ -17,6 +17,9 @@ from ...errors import ConfigurationError
 
 T = TypeVar("T")
 
+StoreError = apsw.Error
+"""What `MetaStore.run` raises when SQLite fails, for those who must not know SQLite."""
+
 # Each script brings a store from the version of its place to the next; none is ever changed.
 _UPGRADES: Final = (
     """
@@ -35,6 +38,8 @@ _UPGRADES: Final = (
         action TEXT NOT NULL, database TEXT NOT NULL, detail TEXT NOT NULL
     );
     """,
+    # The database that a device was given for itself.
+    "ALTER TABLE enrolled ADD COLUMN database TEXT NOT NULL DEFAULT ''",
 )
 _BUSY_TIMEOUT_MS: Final = 5_000
 _OWNER_ONLY: Final = 0o600
@@ -65,7 +70,7 @@ class MetaStore:
     async def run(self, work: Callable[[apsw.Connection], T]) -> T:
         """What work gives, in one write transaction: all that it did is kept, or nothing.
 
-        Raises: whatever work raises, apsw.Error among it.
+        Raises: whatever work raises, StoreError among it.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._in_transaction, work)

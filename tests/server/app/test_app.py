@@ -14,12 +14,12 @@ from quicsql_client.server.config import (
     AuthConfig,
     Config,
     ControlPlaneConfig,
-    EnrollConfig,
     LimitsConfig,
     RateConfig,
     RoutingConfig,
 )
-from quicsql_client.server.engine import DatabaseUnavailable
+from quicsql_client.server.engine import CannotOpen, DatabaseUnavailable
+from quicsql_client.server.registry import Database
 from tests.fix_application import Client, Running, Start
 from tests.fix_principals import (
     Leaf,
@@ -204,6 +204,7 @@ async def test_everything_else_asks_for_credentials_first(granted: Running, path
 NOT_SERVED = "not served by this version of the reference server: "
 OK = "ok"
 NO_CHANGESET = "changeset: database disk image is malformed"  # after the name of the step
+NO_STORE = "invalid or missing ?store="
 # path, method, then what anonymous, read-only, read-write, admin and a server-admin without a
 # grant get.
 LEVELS: list[tuple[str, str, str, str, str, str, str]] = [
@@ -222,24 +223,23 @@ LEVELS: list[tuple[str, str, str, str, str, str, str]] = [
     ),
     ("/changeset/concat", "POST", NO_ACCESS, OK, OK, OK, NO_ACCESS),
     *(
-        (path, method, NO_ACCESS, NOT_SERVED, NOT_SERVED, NOT_SERVED, NO_ACCESS)
-        for path, method in [
-            ("/blob/read", "GET"),
-            ("/blob/size", "GET"),
-            ("/changes", "GET"),
-        ]
+        (path, "GET", NO_ACCESS, NO_STORE, NO_STORE, NO_STORE, NO_ACCESS)
+        for path in ["/blob/read", "/blob/size"]
     ),
     *(
-        (path, "POST", NO_ACCESS, READ_ONLY, NOT_SERVED, NOT_SERVED, NO_ACCESS)
-        for path in [
-            "/blob/provision",
-            "/blob/create",
-            "/blob/write",
-            "/blob/delete",
-        ]
+        (path, "POST", NO_ACCESS, READ_ONLY, NO_STORE, NO_STORE, NO_ACCESS)
+        for path in ["/blob/provision", "/blob/create", "/blob/write", "/blob/delete"]
     ),
+    ("/changes", "GET", NO_ACCESS, NOT_SERVED, NOT_SERVED, NOT_SERVED, NO_ACCESS),
 ]
-STATUSES = {OK: 200, NO_ACCESS: 403, READ_ONLY: 403, NOT_SERVED: 501, NO_CHANGESET: 422}
+STATUSES = {
+    OK: 200,
+    NO_ACCESS: 403,
+    READ_ONLY: 403,
+    NOT_SERVED: 501,
+    NO_CHANGESET: 422,
+    NO_STORE: 400,
+}
 TOKENS = (None, "ro-token", "tok-token", "adm-token", "root-token")
 
 
@@ -313,7 +313,7 @@ async def test_method_by_level_by_path(
     elif level == "read-only":
         assert (answer.status, answer.message) == (403, READ_ONLY)
     else:
-        assert answer.status == (200 if path == "/app/query" else 501)
+        assert answer.status == (200 if path == "/app/query" else 400)  # it names no store
 
 
 async def test_blob_paths_look_at_the_level_before_the_method(granted: Running) -> None:
@@ -322,21 +322,6 @@ async def test_blob_paths_look_at_the_level_before_the_method(granted: Running) 
     await refused(reader, "GET", "/app/changeset/apply", 405, "use POST")
     await refused(granted.client("tok-token"), "GET", "/app/blob/create", 405, "use POST")
     await refused(granted.client("root-token"), "GET", "/app/query", 405, "use POST")
-
-
-async def test_parts_of_later_versions_say_so(start: Start) -> None:
-    config = msgspec.structs.replace(
-        GRANTED,
-        control_plane=ControlPlaneConfig(enabled=True, admins=("root",)),
-        auth=msgspec.structs.replace(PRINCIPALS, enroll=EnrollConfig(enabled=True)),
-    )
-    async with start(config) as running:
-        nobody = running.client(methods=["keyring"])
-        await refused(nobody, "POST", "/_auth/enroll", 501, NOT_SERVED + "/_auth/enroll")
-        root = running.client("root-token")
-        path = "/_admin/databases"
-        await refused(root, "GET", path, 501, NOT_SERVED + path)
-        await refused(running.client(methods=["bearer"]), "GET", path, 401, AUTHENTICATE)
 
 
 async def test_the_rate_is_by_principal_and_comes_after_the_level(start: Start) -> None:  # 115
@@ -376,7 +361,20 @@ async def test_concurrency_is_by_database(start: Start) -> None:
         assert (await client.query("SELECT 1")).status == 200
 
 
-async def test_a_database_that_does_not_open_is_unavailable(
+async def test_a_database_that_does_not_open_says_so_in_the_log_alone(
+    open_mode: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise CannotOpen("disk detail")
+
+    await open_mode.registry.get("app").shut()
+    monkeypatch.setattr(Database, "warm", fail)
+    for answer in (await open_mode.client().query("SELECT 1"), await open_mode.client().pipeline()):
+        assert (answer.status, answer.message) == (500, "internal error")
+    assert "database app does not open: disk detail" in caplog.text
+
+
+async def test_a_database_that_is_not_there_for_now_is_unavailable(
     open_mode: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str) -> None:

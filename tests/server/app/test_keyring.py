@@ -10,7 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from quicsql_client.errors import ConfigurationError
@@ -179,6 +182,26 @@ async def test_an_unpadded_signature_is_refused() -> None:  # 167
     assert await desk.who(replace(asked, signature=padded)) == "kr"
     for wrong in (padded.rstrip("="), padded[:-1], padded + "=", padded + "===="):
         assert await desk.who(replace(asked, signature=wrong)) is None
+
+
+async def test_an_unknown_key_costs_as_much_as_a_known_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verified: list[bytes] = []
+
+    class Counting:
+        @staticmethod
+        def from_public_bytes(key: bytes) -> Ed25519PublicKey:
+            verified.append(key)
+            return Ed25519PublicKey.from_public_bytes(key)
+
+    monkeypatch.setattr("quicsql_client.server.auth.keyring.Ed25519PublicKey", Counting)
+    desk = Desk()
+    known = desk.asked()
+    unknown = desk.asked(key=OTHER, shown_key=line_of(OTHER))
+    forged = desk.asked(key=OTHER)
+    assert [await desk.who(asked) for asked in (known, unknown, forged)] == ["kr", None, None]
+    assert len(verified) == 3
 
 
 async def test_a_challenge_is_valid_for_a_minute_on_this_server() -> None:  # 105

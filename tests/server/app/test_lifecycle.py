@@ -330,19 +330,51 @@ def test_a_database_that_does_not_open_ends_the_start(
     assert not any(line.startswith("listening") for line in process.lines)
 
 
-def test_warnings_are_logged_and_unbuilt_transports_are_skipped(
-    serve: Serve, config: dict[str, Any]
-) -> None:
+def test_warnings_are_logged_as_records(serve: Serve, config: dict[str, Any]) -> None:
     config["logging"] = {"format": "json"}
-    h3 = {"name": "quic", "transport": "h3", "address": "127.0.0.1:0", "tls": "prod"}
-    config["listeners"].insert(0, h3)
     process = serve(config)
     process.wait_for("ready")
-    assert set(process.ports) == {"h1", "h2"}
     entries = [json.loads(line) for line in process.lines if line.startswith("{")]
     warned = [entry["msg"] for entry in entries if entry["level"] == "WARNING"]
     assert any("bearer over cleartext" in text for text in warned)
-    assert any("h3" in text for text in warned)
+
+
+def slow(server: ServerProcess, sql: str) -> dict[str, Any]:
+    """The record of a slow statement."""
+    entry = json.loads(server.wait_for(json.dumps(sql)))
+    assert entry["msg"] == "slow statement"
+    return {key: entry[key] for key in ("level", "slow", "database", "sql")}
+
+
+def test_slow_statements_are_logged_by_every_path_until_a_reload_ends_it(
+    serve: Serve, config: dict[str, Any], config_path: Path
+) -> None:
+    config["logging"] = {"format": "json", "slow_threshold": "1ns"}
+    server = serve(config)
+    server.wait_for("ready")
+    stmt = {"sql": "SELECT ?3", "args": [{"type": "text", "value": "secret"}] * 3}
+    with over_h1(server) as client:
+        client.post("/app/query", json={"sql": "SELECT ?1", "args": ["secret"]})
+        client.post(
+            "/app/query", json={"statements": [{"sql": "SELECT ?2", "args": ["secret", 1]}]}
+        )
+        requests = [{"type": "execute", "stmt": stmt}, {"type": "sequence", "sql": "SELECT 'seq'"}]
+        client.post("/app/v3/pipeline", json={"requests": requests})
+        batch = {"steps": [{"stmt": {"sql": "SELECT 'cursor'"}}]}
+        client.post("/app/v3/cursor", json={"batch": batch})
+        for sql in ("SELECT ?1", "SELECT ?2", "SELECT ?3", "SELECT 'seq'", "SELECT 'cursor'"):
+            wanted = {"level": "WARNING", "slow": True, "database": "app", "sql": sql}
+            assert slow(server, sql) == wanted
+        del config["logging"]["slow_threshold"]
+        write_config(config_path, config)
+        server.tell(signal.SIGHUP)
+        server.wait_for("reload done, 1 changes")
+        client.post("/app/query", json={"sql": "SELECT 'quick'"})
+    server.tell(signal.SIGTERM)
+    assert server.ended() == 0
+    text = "\n".join(server.lines)
+    assert "quick" not in text
+    assert "secret" not in text
 
 
 # In the event loop of the caller, without a process.
@@ -445,6 +477,33 @@ async def test_when_a_client_certificate_is_asked_for(
                 await asked
         else:
             assert (await asked).status_code == status
+
+
+async def test_the_port_of_an_h3_listener_is_told() -> None:  # 136
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = Config(
+        databases=(memory("app"),),
+        listeners=(
+            listener("a"),
+            ListenerConfig(
+                name="quic",
+                transport="h3",
+                address=f"127.0.0.1:{port}",
+                tls="own",
+                advertise=True,
+            ),
+        ),
+        tls={"own": TLSProfile(mode="self_signed")},
+    )
+    async with (
+        running(config) as server,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        answer = await client.get(f"http://127.0.0.1:{port_of(server)}/nope")
+        assert answer.status_code == 404
+        assert answer.headers["alt-svc"] == f'h3=":{port}"; ma=2592000'
 
 
 async def test_a_self_signed_certificate_outlives_a_reload() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quicsql_client.server.logs import LOGGER_NAME, configure_logging, escaped
+from quicsql_client.server.logs import LOGGER_NAME, configure_logging, escaped, fields
 
 HOSTILE = "a\nERROR forged\r\x1b[31m\u2028\u202eb\x00\x85"
 
@@ -66,3 +66,30 @@ def test_json_is_one_object_a_line(fail: bool) -> None:
 
 def test_escaping_leaves_ordinary_text_alone() -> None:
     assert escaped("h2 at 127.0.0.1:7777 \u00e9\u4e2d") == "h2 at 127.0.0.1:7777 \u00e9\u4e2d"
+
+
+TOLD = fields(slow=True, n=2.5, db="app", sql=f"SELECT {HOSTILE}", empty="", quoted='a"b=c')
+
+
+def test_fields_are_words_of_the_text() -> None:
+    stream = io.StringIO()
+    configure_logging("text", stream)
+    logging.getLogger(LOGGER_NAME).warning("slow statement", extra=TOLD)
+    (line,) = stream.getvalue().splitlines()
+    message, _, rest = line.partition(" slow=")
+    assert message.endswith(" WARNING slow statement")
+    assert line.isprintable()
+    assert rest.startswith('true n=2.5 db=app sql="SELECT a\\nERROR forged')
+    assert rest.endswith(' empty="" quoted="a\\"b=c"')
+
+
+def test_fields_are_members_of_the_json() -> None:
+    stream = io.StringIO()
+    configure_logging("json", stream)
+    logging.getLogger(LOGGER_NAME).warning("slow statement", extra=TOLD)
+    (line,) = stream.getvalue().splitlines()
+    entry = json.loads(line)
+    assert list(entry)[:3] == ["time", "level", "msg"]
+    assert entry["slow"] is True
+    assert entry["n"] == 2.5
+    assert entry["sql"] == f"SELECT {HOSTILE}"

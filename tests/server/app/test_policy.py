@@ -32,6 +32,7 @@ def policy(*names: str, **databases: tuple[GrantConfig, ...]) -> Policy:
 )
 def test_levels_have_the_names_of_the_configuration(name: str, level: Level) -> None:
     assert Level.named(name) is level
+    assert level.word == name
 
 
 def test_levels_are_ordered() -> None:
@@ -82,6 +83,23 @@ def test_one_principal_or_one_grant_ends_open_mode() -> None:
     assert policy("ann", app=()).level("app", "") is Level.NONE
     assert policy(app=grants(everyone="read-only")).level("app", "") is Level.READ_ONLY
     assert policy(app=(), other=grants(everyone="none")).level("app", "") is Level.NONE
+
+
+def test_overruled_grants_of_the_configuration_count_for_nothing() -> None:
+    made = RuntimeGrants()
+    granted = Policy(
+        Config(
+            auth=AuthConfig(principals=(PrincipalConfig(name="ann"),)),
+            databases=(memory("app", *grants(ann="admin")), memory("other", *grants(ann="admin"))),
+        ),
+        made,
+    )
+    assert granted.level("app", "ann") is Level.ADMIN
+    made.overrule("app")
+    assert granted.level("app", "ann") is Level.NONE
+    assert granted.level("other", "ann") is Level.ADMIN
+    made.replace_database("app", {"ann": Level.READ_ONLY})
+    assert granted.level("app", "ann") is Level.READ_ONLY
 
 
 OLD = policy(

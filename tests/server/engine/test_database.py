@@ -272,7 +272,7 @@ async def test_many_calls_at_once(kind: str, open_desk: OpenDesk) -> None:
 async def test_attach_only_on_a_stream_that_may(open_desk: OpenDesk, tmp_path: Path) -> None:
     desk = await open_desk(ROLLBACK)
     attach = f"ATTACH '{tmp_path / 'other.db'}' AS other"
-    pinned = await desk.database.pin(Access.READ_WRITE, allow_attach=True)
+    pinned = await desk.database.pin(Access.READ_WRITE, attach_rule=lambda _: None)
     await _on(pinned, attach)
     await _on(pinned, "CREATE TABLE other.t(x)")
     await _on(pinned, "VACUUM")

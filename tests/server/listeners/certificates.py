@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from quicsql_client.server.listeners import ClientAuth, server_context
+from quicsql_client.server.listeners import ClientAuth, QUICContext, quic_context, server_context
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,17 @@ class PKI:
             client_ca=self.path("client-ca.pem"),
             client_auth=client_auth,
             min_version=min_version,
+        )
+
+    def quic_context(
+        self, client_auth: ClientAuth = ClientAuth.NONE, *, pair: str = "server"
+    ) -> QUICContext:
+        """The same for a QUIC listener."""
+        return quic_context(
+            cert=self.path(f"{pair}.pem"),
+            key=self.path(f"{pair}.key"),
+            client_ca=self.path("client-ca.pem"),
+            client_auth=client_auth,
         )
 
     def client(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-from quicsql_client.server.listeners import HTTPTimeouts, Listener, open_listener
+from quicsql_client.server.listeners import ClientAuth, HTTPTimeouts, Listener, open_listener
 
 from .applications import echo
 from .certificates import PKI
 from .clients import OPENED, hang_up
+from .quic_server import Clients, Opened, OpenQUIC, context_for
 
 Open: TypeAlias = Callable[..., Awaitable[Listener]]
 
@@ -46,3 +48,25 @@ async def open_one() -> AsyncIterator[Open]:
     yield open_it
     for listener in opened:
         await listener.drain(0)
+
+
+@pytest.fixture
+def open_quic(open_one: Open, pki: PKI) -> OpenQUIC:
+    """Opens an h3 listener that asks for certificates of CA as it is told."""
+
+    async def open_it(auth: ClientAuth = ClientAuth.NONE, app: Any = echo, **options: Any) -> Any:
+        return await open_one(app, "h3", context=context_for(pki, auth), **options)
+
+    return open_it
+
+
+@pytest.fixture
+def clients(pki: PKI, tmp_path: Path) -> Clients:
+    """Configurations of QUIC clients that trust the server."""
+    return Clients(pki, tmp_path)
+
+
+@pytest.fixture
+def h3(open_one: Open, pki: PKI) -> Opened:
+    """`await h3.open(app)`, then `async with h3.client() as client`."""
+    return Opened(open_one, pki)

@@ -75,8 +75,9 @@ async def test_address_in_use(open_one: Open) -> None:
         ({"address": "127.0.0.1:70000"}, "invalid port"),
         ({"address": "no-such-host.invalid:1"}, "lookup no-such-host.invalid: no such host"),
         ({"address": "192.0.2.1:0"}, "bind: cannot assign requested address"),
-        ({"transport": "h3"}, "unknown transport 'h3'"),
+        ({"transport": "ws"}, "unknown transport 'ws'"),
         ({"transport": "h2"}, "needs a TLS context"),
+        ({"transport": "h3"}, "needs a QUIC context"),
     ],
 )
 async def test_listeners_that_cannot_open(options: dict[str, Any], text: str) -> None:
