@@ -83,7 +83,7 @@ def _number(text: str) -> int | None:
 async def _frames(exchange: Exchange, subscription: Subscription) -> AsyncGenerator[bytes, None]:
     clock = asyncio.get_running_loop().time
     beat = clock() + HEARTBEAT_S
-    events = subscription.opening
+    events, subscription.opening = subscription.opening, ()  # there may be many: sent, let go
     while True:
         for piece in _pieces(events):
             if subscription.is_cut:

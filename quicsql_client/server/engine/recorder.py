@@ -23,7 +23,7 @@ from typing import Final
 import apsw
 
 from ...wire.sse import Operation
-from .change_log import ChangeLog, Changes, RowChange, Ticket
+from .change_log import ChangeLog, RowChange, Ticket
 
 __all__ = ["MAX_NAME_LENGTH", "MAX_ROWS", "ChangeRecorder"]
 
@@ -67,7 +67,7 @@ class ChangeRecorder:
     def tell(self) -> None:
         """Tells what the last statement committed. Before the connection is closed, too."""
         self._has_rowid.clear()
-        self._settle(_told(self._committing))
+        self._settle(is_committed=True)
         if self._rows is None and not self._connection.in_transaction:
             self._rows = []
             self._set_hook()
@@ -143,20 +143,22 @@ class ChangeRecorder:
     def _on_commit(self) -> bool:
         """Under the write lock, just before the commit. False: go on."""
         # The one before was no statement that ended: a blob was written.
-        self._settle(_told(self._committing))
+        self._settle(is_committed=True)
         if self._rows is None or self._rows:
             self._ticket, self._committing = self._log.take_ticket(), self._rows
         self._begin_anew()
         return False
 
     def _on_rollback(self) -> None:
-        self._settle(())
+        self._settle(is_committed=False)
         self._begin_anew()
 
-    def _settle(self, changes: Changes) -> None:
+    def _settle(self, *, is_committed: bool) -> None:
         ticket, self._ticket = self._ticket, None
+        rows, self._committing = self._committing, []
         if ticket is not None:
-            self._log.settle(ticket, changes)
+            told = tuple(rows) if rows is not None else None
+            self._log.settle(ticket, told if is_committed else ())
 
     def _begin_anew(self) -> None:
         self._rows = None if self._rows is None else []
@@ -181,7 +183,3 @@ class ChangeRecorder:
             self._connection.set_update_hook(None)
         else:
             self._connection.preupdate_hook(None, id=self)
-
-
-def _told(rows: list[RowChange] | None) -> Changes:
-    return None if rows is None else tuple(rows)
