@@ -63,7 +63,7 @@ class Deployment:
                 }
             ],
             "changefeed": {"enabled": True, "max_subscribers": 1000},
-            "limits": {"max_sessions_per_db": 1000},
+            "limits": {"max_sessions_per_db": 1000, "tx_idle_timeout": "120s"},
         }
 
 

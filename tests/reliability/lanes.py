@@ -5,16 +5,19 @@ A lane does one thing at a time, over HTTP/2 or HTTP/1.1, as one principal with 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 
 from quicsql_client import AsyncClient, Error, OperationalError, with_transport
 from quicsql_client.wire.cursor import CursorDecoder, Prelude, StepError
+from quicsql_client.wire.sse import Change, Event, FeedDecoder, Ready, Reset
 
 from .deployment import DATABASE, Deployment
 from .ledger import Book, Tally
@@ -74,6 +77,17 @@ class Lane(ABC):
                 self.tally.fault("failed calls", f"{name} of {self.book.owner}: {error!r}")
         else:
             self.tally.done[name] += 1
+
+    async def hold_stream(self, everyone: asyncio.Barrier) -> None:
+        """A stream that reads, and stays until everyone has one. Raises: our errors."""
+        async with self.client.stream(DATABASE) as stream:
+            read = f"SELECT count(*), total(length(word)) FROM {self.book.table}"
+            await stream.execute(read)
+            await everyone.wait()
+
+    async def finish(self) -> None:
+        """After the last piece of work of all lanes: what can only be checked then."""
+        return  # most lanes have checked everything already
 
     async def aclose(self) -> None:
         await self.client.aclose()
@@ -179,5 +193,58 @@ class Cursor(Lane):
         (await self.http.post("/v3/pipeline", json=body)).raise_for_status()
 
 
-LANES: tuple[type[Lane], ...] = (Native, Transaction, Cursor)
+class Feed(Lane):
+    """The changes of the principal's own table, by one subscription after the other, each of which
+    goes on where the last one ended.
+    """
+
+    def __init__(self, *facts: Any, is_http1: bool) -> None:
+        super().__init__(*facts, is_http1=is_http1)
+        self._last: int | None = None  # None: not subscribed yet
+        self._owed_after = 0  # rows up to this number may have been written before we looked
+        self._seen: set[int] = set()
+
+    async def work(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._chance.uniform(1.0, 5.0)):
+                await self._follow(lambda: False)
+
+    async def finish(self) -> None:
+        if self._last is None:
+            return
+        owed = self.book.row_ids_after(self._owed_after)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TIMEOUT_S):
+                await self._follow(lambda: owed <= self._seen)
+        if missing := self.book.row_ids_after(self._owed_after) - self._seen:
+            self.tally.fault("lost changes", (self.book.owner, sorted(missing)[:5]))
+
+    async def _follow(self, is_enough: Callable[[], bool]) -> None:
+        decoder = FeedDecoder(max_event_bytes=100_000)
+        query = {"tables": self.book.table, "since": str(self._last or "")}
+        async with self.http.stream("GET", "/changes", params=query) as response:
+            response.raise_for_status()
+            async for piece in response.aiter_bytes():
+                for event in decoder.feed(piece):
+                    self._take(event)
+                if is_enough():
+                    return
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Change):
+            if event.table != self.book.table:
+                self.tally.fault("rows of another principal", (self.book.owner, event))
+            if event.seq <= (self._last or 0):
+                self.tally.fault("wrong rows", ("a change that was told before", event))
+            if event.op == "insert":
+                self._seen.add(event.rowid)
+        elif isinstance(event, Ready) and self._last:
+            return  # its number is that of the newest event, and older ones may follow it
+        else:  # nothing to resume from, for 0 means "from now", or a reset
+            self._owed_after = self.book.last_number
+            self.tally.done["feed reset"] += isinstance(event, Reset)
+        self._last = event.seq
+
+
+LANES: tuple[type[Lane], ...] = (Native, Transaction, Cursor, Feed)
 """Every kind of work; connections take them in turn."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-KEPT_ROWS = 200  # of a principal; older ones are deleted, so that the table stays small
+KEPT_ROWS = 50  # of a principal; older ones are deleted, so that the table soon stops growing
 _SHOWN_FAULTS = 10
 
 
@@ -41,7 +41,7 @@ class Book:
     def __init__(self, owner: str, tally: Tally) -> None:
         self.owner = owner
         self.table = "rows_" + owner.rpartition("-")[2]
-        self.row_ids: dict[int, int] = {}
+        self._row_ids: dict[int, int] = {}
         self._tally = tally
         self._kept: set[int] = set()
         self._last = 0
@@ -55,7 +55,16 @@ class Book:
     def acknowledge(self, number: int, row_id: int) -> None:
         """The server said that this row is written."""
         self._kept.add(number)
-        self.row_ids[number] = row_id
+        self._row_ids[number] = row_id
+
+    @property
+    def last_number(self) -> int:
+        """That of the newest row, whether it is written already or not."""
+        return self._last
+
+    def row_ids_after(self, number: int) -> set[int]:
+        """The row ids of acknowledged rows that are newer than this one."""
+        return {row_id for newer, row_id in self._row_ids.items() if newer > number}
 
     def trim(self) -> int:
         """The number below which rows may be deleted now; they need not be found any more."""

@@ -29,6 +29,8 @@ from .samples import MIB, Sample, slope_per_minute, take_sample
 
 SAMPLE_EVERY_S = 0.5
 SETTLE_S = 15.0
+CROWD_AFTER = 0.25  # of the time
+CROWD_TIMEOUT_S = 100.0
 LEAST_SECONDS_FOR_GROWTH = 30.0  # a shorter run says nothing about it
 # What a database keeps when nobody is there: one writer, 2 * 4 readers and 8 idle streams, each
 # with its file, its log and the log's index.
@@ -106,7 +108,7 @@ class Outcome:
                 f"open files: {self.before.files} before, {first.files} at the start, "
                 f"{last.files} at the end, {self.after.files} after",
                 f"threads: {self.before.threads} before, {last.threads} at the end, "
-                f"{self.after.threads} after",
+                f"{max(one.threads for one in self.samples)} at most, {self.after.threads} after",
                 "; ".join(self.faults()) or "well",
             ]
         )
@@ -155,9 +157,12 @@ async def _load(
     ]
     samples: list[Sample] = []
     sampling = asyncio.create_task(_sample(pid, samples))
-    ends_at = time.monotonic() + plan.seconds
+    begin = time.monotonic()
     try:
-        await asyncio.gather(*(_keep_busy(lane, plan.pause_s, ends_at) for lane in lanes))
+        await _keep_all_busy(lanes, plan.pause_s, begin + CROWD_AFTER * plan.seconds)
+        await _crowd(lanes)
+        await _keep_all_busy(lanes, plan.pause_s, begin + plan.seconds)
+        await asyncio.gather(*(lane.finish() for lane in lanes))
     finally:
         sampling.cancel()
         for lane in lanes:
@@ -169,6 +174,19 @@ async def _sample(pid: int, samples: list[Sample]) -> None:
     while True:
         samples.append(take_sample(pid))
         await asyncio.sleep(SAMPLE_EVERY_S)
+
+
+async def _keep_all_busy(lanes: Sequence[Lane], pause_s: float, ends_at: float) -> None:
+    await asyncio.gather(*(_keep_busy(lane, pause_s, ends_at) for lane in lanes))
+
+
+async def _crowd(lanes: Sequence[Lane]) -> None:
+    """All hold a stream at the same time, so that what follows cannot need more at once than this:
+    whatever memory grows by afterwards is no matter of how busy the machine is.
+    """
+    everyone = asyncio.Barrier(len(lanes))
+    async with asyncio.timeout(CROWD_TIMEOUT_S):
+        await asyncio.gather(*(lane.hold_stream(everyone) for lane in lanes))
 
 
 async def _keep_busy(lane: Lane, pause_s: float, ends_at: float) -> None:

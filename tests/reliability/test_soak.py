@@ -16,7 +16,7 @@ def test_a_few_seconds_of_every_kind_of_work(tmp_path: Path) -> None:
     plan = Plan(seconds=3.0, connections=24, principals=6, pause_s=0.05)
     outcome = run_soak(plan, tmp_path)
     assert outcome.faults() == [], outcome.report()
-    assert min(outcome.tally.done[name] for name in ("native", "transaction", "cursor")) > 0
+    assert min(outcome.tally.done[name] for name in ("native", "transaction", "cursor", "feed")) > 0
 
 
 @pytest.mark.parametrize(
