@@ -21,6 +21,8 @@ from .answers import require_ok, result_of, results_of
 
 __all__ = ["StatementLike", "as_statement", "batch", "chained_steps", "database_path", "query"]
 
+_IN_TRANSACTION = hrana.Condition("not", cond=hrana.Condition("is_autocommit"))
+
 StatementLike: TypeAlias = str | Statement | tuple[str, Arguments]
 """A statement as callers write it: SQL alone, (SQL, arguments), or a Statement."""
 
@@ -122,14 +124,31 @@ def _batch_named(database: str, statements: Sequence[Statement]) -> Operation[li
     return results_of(result, last, first=1, commit=last + 1)
 
 
-def chained_steps(statements: Sequence[Statement], *, first: int) -> tuple[hrana.Step, ...]:
-    """Batch steps that each run only if the one before succeeded; `first` is the first's index."""
+def chained_steps(
+    statements: Sequence[Statement], *, first: int, guarded: bool = False
+) -> tuple[hrana.Step, ...]:
+    """Batch steps that each run only if the one before succeeded; `first` is the first's index.
+
+    guarded: and only while a transaction is open. A step before `first` is the BEGIN then.
+    """
     steps = []
+    before = None
     for position, statement in enumerate(statements):
         condition = hrana.Condition("ok", first + position - 1) if first + position else None
+        # What follows BEGIN, or ran as the same text just now, finds the transaction open: a text
+        # that ends it does not succeed twice. So a batch of one INSERT stays small.
+        if guarded and statement.sql != before and (before is not None or not first):
+            condition = _and_in_transaction(condition)
+        before = statement.sql
         try:
             steps.append(hrana.Step(hrana.Stmt.of(statement), condition))
         except Error as exc:
             exc.failed_index, exc.sql = position, statement.sql
             raise
     return tuple(steps)
+
+
+def _and_in_transaction(condition: hrana.Condition | None) -> hrana.Condition:
+    if condition is None:
+        return _IN_TRANSACTION
+    return hrana.Condition("and", conds=(condition, _IN_TRANSACTION))

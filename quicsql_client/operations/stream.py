@@ -108,17 +108,21 @@ class StreamOperations:
             exc.sql = statement.sql
             raise
 
-    def batch(self, items: Iterable[StatementLike]) -> Operation[list[Result]]:
+    def batch(
+        self, items: Iterable[StatementLike], *, in_transaction: bool = False
+    ) -> Operation[list[Result]]:
         """Run statements in one request, up to the first that fails; no transaction of its own.
 
-        Raises: the failing statement's error, its position in failed_index.
+        in_transaction: run each only while a transaction is open. Raises: the failing statement's
+        error, its position in failed_index; TransactionEndedError where none was open.
         """
         statements = [as_statement(item) for item in items]
         if not statements:
             self._require_usable()
             return []
-        (result,) = yield from self.run(hrana.Batch(chained_steps(statements, first=0)))
-        return results_of(result, len(statements))
+        steps = chained_steps(statements, first=0, guarded=in_transaction)
+        (result,) = yield from self.run(hrana.Batch(steps))
+        return results_of(result, len(statements), guarded=in_transaction)
 
     def is_autocommit(self) -> Operation[bool]:
         """Whether the stream is outside a transaction."""

@@ -124,8 +124,10 @@ class AsyncConnection(ErrorAttributes):
     async def commit(self) -> None:
         """Make the open transaction's changes last; does nothing where none is open.
 
-        Raises: SQLite's error, and the transaction is rolled back; StreamExpiredError where the
-        server gave it up; OutcomeUnknownError where the answer was lost.
+        Raises: SQLite's error, and the transaction is rolled back; TransactionEndedError where
+        SQLite had rolled it back before; StreamExpiredError where the server gave it up;
+        OutcomeUnknownError where the answer was lost. Where COMMIT was not run (RateLimitedError,
+        OverloadedError, ConnectError), the transaction is open still: commit again.
         """
         async with self._lock:
             self._require_open()
@@ -313,7 +315,7 @@ class AsyncConnection(ErrorAttributes):
 
     async def _drop_unbegun(self, transaction: AsyncTransaction, exc: Error) -> None:
         """Forget a transaction that BEGIN did not open; one that was lost stays until rollback."""
-        if transaction.is_active or (exc.is_disconnect and not exc.is_retryable):
+        if transaction.has_begun:
             return
         self._transaction = None
         with contextlib.suppress(Error):
@@ -363,9 +365,11 @@ class AsyncConnection(ErrorAttributes):
         return Result()
 
     async def _commit(self) -> None:
-        transaction, self._transaction = self._transaction, None
-        if transaction is not None:
-            await transaction.commit()
+        if self._transaction is not None:
+            try:
+                await self._transaction.commit()
+            finally:
+                self._drop_ended()
         elif self._pinned is not None and self._pinned.in_transaction:
             try:
                 await self._pinned.commit()
@@ -373,14 +377,21 @@ class AsyncConnection(ErrorAttributes):
                 await self._unpin()
 
     async def _rollback(self) -> None:
-        transaction, self._transaction = self._transaction, None
-        if transaction is not None:
-            await transaction.rollback()
+        if self._transaction is not None:
+            try:
+                await self._transaction.rollback()
+            finally:
+                self._drop_ended()
         elif self._pinned is not None and self._pinned.in_transaction:
             try:
                 await self._pinned.rollback()
             finally:
                 await self._unpin()
+
+    def _drop_ended(self) -> None:
+        """Forget a transaction that has ended; one that the server refused to end goes on."""
+        if self._transaction is not None and not self._transaction.is_active:
+            self._transaction = None
 
 
 def _require_bool(value: bool) -> bool:

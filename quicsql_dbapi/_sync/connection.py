@@ -124,8 +124,10 @@ class Connection(ErrorAttributes):
     def commit(self) -> None:
         """Make the open transaction's changes last; does nothing where none is open.
 
-        Raises: SQLite's error, and the transaction is rolled back; StreamExpiredError where the
-        server gave it up; OutcomeUnknownError where the answer was lost.
+        Raises: SQLite's error, and the transaction is rolled back; TransactionEndedError where
+        SQLite had rolled it back before; StreamExpiredError where the server gave it up;
+        OutcomeUnknownError where the answer was lost. Where COMMIT was not run (RateLimitedError,
+        OverloadedError, ConnectError), the transaction is open still: commit again.
         """
         with self._lock:
             self._require_open()
@@ -297,7 +299,7 @@ class Connection(ErrorAttributes):
 
     def _drop_unbegun(self, transaction: Transaction, exc: Error) -> None:
         """Forget a transaction that BEGIN did not open; one that was lost stays until rollback."""
-        if transaction.is_active or (exc.is_disconnect and not exc.is_retryable):
+        if transaction.has_begun:
             return
         self._transaction = None
         with contextlib.suppress(Error):
@@ -347,9 +349,11 @@ class Connection(ErrorAttributes):
         return Result()
 
     def _commit(self) -> None:
-        transaction, self._transaction = self._transaction, None
-        if transaction is not None:
-            transaction.commit()
+        if self._transaction is not None:
+            try:
+                self._transaction.commit()
+            finally:
+                self._drop_ended()
         elif self._pinned is not None and self._pinned.in_transaction:
             try:
                 self._pinned.commit()
@@ -357,14 +361,21 @@ class Connection(ErrorAttributes):
                 self._unpin()
 
     def _rollback(self) -> None:
-        transaction, self._transaction = self._transaction, None
-        if transaction is not None:
-            transaction.rollback()
+        if self._transaction is not None:
+            try:
+                self._transaction.rollback()
+            finally:
+                self._drop_ended()
         elif self._pinned is not None and self._pinned.in_transaction:
             try:
                 self._pinned.rollback()
             finally:
                 self._unpin()
+
+    def _drop_ended(self) -> None:
+        """Forget a transaction that has ended; one that the server refused to end goes on."""
+        if self._transaction is not None and not self._transaction.is_active:
+            self._transaction = None
 
 
 def _require_bool(value: bool) -> bool:
