@@ -79,15 +79,18 @@ class AsyncClient:
         parsed = parse_url(url)
         return cls(parsed.endpoint, *parsed.options, *options, database=parsed.database)
 
-    async def query(self, database: str, sql: str, args: Arguments = ()) -> Result:
+    async def query(
+        self, database: str, sql: str, args: Arguments = (), *, decltypes: bool = False
+    ) -> Result:
         """Run one statement, or a script, by itself: it commits before the answer comes.
 
-        args: a sequence for `?`, a mapping of names for `:name`, `@name` and `$name`.
+        args: a sequence for `?`, a mapping of names for `:name`, `@name` and `$name`. decltypes:
+        ask for the declared types of the columns, too (`result.decltypes`).
         Raises: the statement's error by its SQLite code; TransportError where no answer came;
         AuthenticationError (401) and AuthorizationError (403) where the server refused.
         Source: protocol/native.md.
         """
-        return await self._run(query(database, Statement(sql, args)))
+        return await self._run(query(database, Statement(sql, args), decltypes=decltypes))
 
     async def execute(self, database: str, sql: str, args: Arguments = ()) -> Result:
         """The same call as `query`, for reading at the call site."""

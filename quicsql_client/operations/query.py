@@ -1,7 +1,7 @@
 """One statement, and all-or-nothing batches, without a stream.
 
-Positional arguments go to the native API; named ones, which it cannot carry, go as a Hrana pipeline
-that opens and closes its stream in the same request.
+Positional arguments go to the native API; named ones, which it cannot carry, and declared types,
+which it does not tell, go by a Hrana pipeline that opens and closes its stream in the same request.
 Source: protocol/native.md; protocol/hrana.md.
 """
 
@@ -50,11 +50,14 @@ def database_path(database: str, endpoint: str) -> str:
     return f"/{quote(database, safe='')}/{endpoint}"
 
 
-def query(database: str, statement: Statement) -> Operation[Result]:
-    """Run one statement, or a script, by itself. Returns its result."""
+def query(database: str, statement: Statement, *, decltypes: bool = False) -> Operation[Result]:
+    """Run one statement, or a script, by itself. Returns its result.
+
+    decltypes: with the declared types of its columns, which the native API does not tell.
+    """
     try:
-        if _is_named(statement):
-            return (yield from _query_named(database, statement))
+        if decltypes or _is_named(statement):
+            return (yield from _query_by_hrana(database, statement))
         request = Request(
             "POST",
             database_path(database, "query"),
@@ -73,7 +76,7 @@ def _is_named(statement: Statement) -> bool:
     return isinstance(statement.args, Mapping) and bool(statement.args)
 
 
-def _query_named(database: str, statement: Statement) -> Operation[Result]:
+def _query_by_hrana(database: str, statement: Statement) -> Operation[Result]:
     (result,) = yield from _one_shot(database, hrana.Execute(hrana.Stmt.of(statement)))
     return result_of(result)
 

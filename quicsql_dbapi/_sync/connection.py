@@ -18,7 +18,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Generic, Literal, Self, overload
 
 from quicsql_client import (
     Arguments,
@@ -31,7 +31,9 @@ from quicsql_client import (
     Transaction,
 )
 
+from ..converters import PARSE_DECLTYPES, require_flags
 from ..exceptions import ErrorAttributes
+from ..factories import RowFactory, RowT, T
 from ..parameters import Prepared, parts_within
 from ..statements import Analysis, Control, Session
 from .cursor import Cursor
@@ -47,14 +49,15 @@ _MODES: dict[str, Literal["deferred", "immediate", "exclusive"]] = {
 }
 
 
-class Connection(ErrorAttributes):
+class Connection(ErrorAttributes, Generic[RowT]):
     """A connection to one database, as PEP 249 and Python's `sqlite3` have them.
 
     Use `quicsql_dbapi.aio.connect` to make one. client, database: what it talks to. Tasks may
     share it, one statement at a time. Without autocommit the first statement opens a transaction,
     which lasts until commit or rollback; only PRAGMA settings, ATTACH, DETACH and VACUUM,
     which transactions do not hold, run before it. A `with` block commits, or rolls back on an
-    exception, and does not close, as in `sqlite3`.
+    exception, and does not close, as in `sqlite3`. row_factory: that of the cursors made from now
+    on. detect_types: which columns are converted.
     """
 
     def __init__(
@@ -63,11 +66,15 @@ class Connection(ErrorAttributes):
         database: str,
         *,
         autocommit: bool = False,
+        row_factory: RowFactory[RowT] | None = None,
+        detect_types: int = 0,
         release: Callable[[], None] | None = None,
     ) -> None:
         """release: called once when the connection is closed, to give its client back."""
         self.client = client
         self.database = database
+        self.row_factory: RowFactory[Any] | None = row_factory
+        self.detect_types = require_flags(detect_types)
         self._autocommit = _require_bool(autocommit)
         self._release = release
         self._lock = threading.Lock()
@@ -104,20 +111,31 @@ class Connection(ErrorAttributes):
         """What is set on the connection's pinned stream: "PRAGMA FOREIGN_KEYS", "ATTACH AUX"."""
         return frozenset() if self._pinned is None else self._pinned.settings
 
-    def cursor(self) -> Cursor:
-        """A new cursor. Raises ProgrammingError on a closed connection."""
-        self._require_open()
-        return Cursor(self)
+    @overload
+    def cursor(self, *, row_factory: None = None) -> Cursor[RowT]: ...
 
-    def execute(self, operation: str, parameters: Arguments = (), /) -> Cursor:
+    @overload
+    def cursor(self, *, row_factory: RowFactory[T]) -> Cursor[T]: ...
+
+    def cursor(self, *, row_factory: RowFactory[Any] | None = None) -> Cursor[Any]:
+        """A new cursor, with the connection's row_factory unless it is given one of its own.
+
+        Raises ProgrammingError on a closed connection.
+        """
+        self._require_open()
+        return Cursor(self, row_factory or self.row_factory)
+
+    def execute(self, operation: str, parameters: Arguments = (), /) -> Cursor[RowT]:
         """Run one statement on a new cursor, and return that."""
         return self.cursor().execute(operation, parameters)
 
-    def executemany(self, operation: str, seq_of_parameters: Iterable[Arguments], /) -> Cursor:
+    def executemany(
+        self, operation: str, seq_of_parameters: Iterable[Arguments], /
+    ) -> Cursor[RowT]:
         """Run a statement many times on a new cursor, and return that."""
         return self.cursor().executemany(operation, seq_of_parameters)
 
-    def executescript(self, script: str, /) -> Cursor:
+    def executescript(self, script: str, /) -> Cursor[RowT]:
         """Run a script on a new cursor, and return that."""
         return self.cursor().executescript(script)
 
@@ -280,7 +298,13 @@ class Connection(ErrorAttributes):
                 self._unpin()
         if self._transaction is None:
             if self._autocommit or analysis.runs_outside:
-                return self.client.query(self.database, statement.sql, statement.args)
+                # Only Hrana tells declared types; what is neither read nor changed has none.
+                decltypes = bool(self.detect_types & PARSE_DECLTYPES) and (
+                    analysis.only_reads or analysis.changes_rows
+                )
+                return self.client.query(
+                    self.database, statement.sql, statement.args, decltypes=decltypes
+                )
             self._transaction = self.client.transaction(self.database)
         return self._run_in_transaction(self._transaction, statement)
 

@@ -77,7 +77,7 @@ def test_connect_needs_a_clear_target(quicsql_client: Client) -> None:
     with pytest.raises(InterfaceError, match="token: options belong to the client"):
         quicsql_dbapi.connect(client=quicsql_client, db="app", token="x")
     with pytest.raises(InterfaceError, match="as a str"):
-        quicsql_dbapi.connect(5)  # type: ignore[arg-type]
+        quicsql_dbapi.connect(5)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match="unknown parameter"):
         quicsql_dbapi.connect("quicsql://h:1/app", colour="red")
 
