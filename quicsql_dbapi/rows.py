@@ -15,7 +15,7 @@ from .converters import ColumnConverter, column_converters, convert_row, shown_n
 from .factories import RowFactory, RowT, TupleRow
 from .statements import Analysis
 
-__all__ = ["Column", "CursorState", "Description"]
+__all__ = ["Column", "CursorState", "Description", "rows_changed"]
 
 Column: TypeAlias = tuple[str, str | None, None, None, None, None, None]
 """Name and type code (the declared type where the server tells it), and PEP 249's five others."""
@@ -91,8 +91,7 @@ class CursorState(Generic[RowT]):
     def _take_many(self, results: Sequence[Result], analysis: Analysis) -> None:
         """Hold the results of a statement that ran many times as one."""
         if analysis.changes_rows:
-            # A server that classifies RETURNING as a query tells no counter.
-            self._rowcount = sum(result.rows_affected or len(result.rows) for result in results)
+            self._rowcount = rows_changed(results)
         if not results or not results[0].columns:
             return
         self._describe(results[0])
@@ -148,6 +147,12 @@ class CursorState(Generic[RowT]):
         if self._rows is None:
             raise ProgrammingError("there are no rows to fetch: execute a query first")
         return self._rows
+
+
+def rows_changed(results: Sequence[Result]) -> int:
+    """How many rows these results of statements that change rows have changed."""
+    # A server that classifies RETURNING as a query tells no counter.
+    return sum(result.rows_affected or len(result.rows) for result in results)
 
 
 def _truncated(rows: list[Any]) -> TruncatedError:

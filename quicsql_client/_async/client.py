@@ -136,6 +136,14 @@ class AsyncClient:
         tls = self._channel.tls
         return tls.current.context if tls is not None else None
 
+    @property
+    def user(self) -> str | None:
+        """Who calls: the user of basic auth, else the common name of the client certificate.
+
+        None for a token, and where there is neither.
+        """
+        return self._channel.user
+
     def tls_status(self) -> TLSStatus | None:
         """The certificates of both sides as they are now; None where there is no TLS of ours."""
         tls = self._channel.tls

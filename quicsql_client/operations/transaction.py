@@ -24,14 +24,12 @@ from ..wire import hrana
 from . import Operation
 from .answers import results_of
 from .query import StatementLike, as_statement, chained_steps
+from .splitting import MAX_REQUEST_BYTES, split
 from .stream import StreamOperations, StreamState
 
-__all__ = ["MAX_REQUEST_BYTES", "TransactionMode", "TransactionOperations"]
+__all__ = ["TransactionMode", "TransactionOperations"]
 
 TransactionMode: TypeAlias = Literal["deferred", "immediate", "exclusive"]
-
-MAX_REQUEST_BYTES = 8 * 1024 * 1024
-"""The server's default cap on a body (protocol/config.md, limits); batches are split to it."""
 
 
 class TransactionOperations:
@@ -79,7 +77,7 @@ class TransactionOperations:
         self._require_unfinished()
         statements = [as_statement(item) for item in items]
         results: list[Result] = []
-        for part in self._split(statements):
+        for part in split(statements, self._as_batch, self._max_request_bytes):
             try:
                 results += yield from self._run_steps(part)
             except Error as exc:
@@ -87,16 +85,6 @@ class TransactionOperations:
                     exc.failed_index += len(results)
                 raise
         return results
-
-    def _split(self, statements: Sequence[Statement]) -> list[Sequence[Statement]]:
-        """The statements in parts whose requests fit; halving finds them in few encodings."""
-        if not statements:
-            return []
-        body = hrana.encode_pipeline(hrana.Pipeline(None, (self._as_batch(statements),)))
-        if len(body) <= self._max_request_bytes or len(statements) == 1:
-            return [statements]
-        middle = len(statements) // 2
-        return self._split(statements[:middle]) + self._split(statements[middle:])
 
     def _as_batch(self, statements: Sequence[Statement]) -> hrana.Batch:
         if self.is_begun:

@@ -11,7 +11,6 @@ A connection is virtual: making one asks nothing of the server. What a statement
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import warnings
 from collections.abc import Awaitable, Callable, Iterable
@@ -27,13 +26,17 @@ from quicsql_client import (
     ProgrammingError,
     Result,
     Statement,
+    Value,
 )
 
 from ..converters import PARSE_DECLTYPES, require_flags
 from ..exceptions import ErrorAttributes
 from ..factories import RowFactory, RowT, T
-from ..parameters import Prepared, parts_within
+from ..info import ConnectionInfo
+from ..parameters import Prepared, fit_one_request
+from ..rows import rows_changed
 from ..statements import Analysis, Control, Session
+from ..turns import AsyncTurns
 from .cursor import AsyncCursor
 from .pinned import AsyncPinnedStream
 
@@ -75,10 +78,12 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
         self.detect_types = require_flags(detect_types)
         self._autocommit = _require_bool(autocommit)
         self._release = release
-        self._lock = asyncio.Lock()
+        self._turns = AsyncTurns()
         self._transaction: AsyncTransaction | None = None
         self._pinned: AsyncPinnedStream | None = None
         self._is_closed = False
+        self._total_changes = 0
+        self._server_version: str | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else f"in_transaction={self.in_transaction}"
@@ -91,7 +96,7 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
 
     async def set_autocommit(self, value: bool) -> None:
         """Change autocommit; True commits a transaction that is open, as `sqlite3` does."""
-        async with self._lock:
+        async with self._turns:
             self._require_open()
             if _require_bool(value):
                 await self._commit()
@@ -103,6 +108,22 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
         return self._transaction is not None or (
             self._pinned is not None and self._pinned.in_transaction
         )
+
+    @property
+    def total_changes(self) -> int:
+        """Rows that INSERT, REPLACE, UPDATE and DELETE have changed here, scripts not counted."""
+        return self._total_changes
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """Where the connection leads and as whom: host, port, database, user, certificates."""
+        return ConnectionInfo.of(self.client, self.database)
+
+    async def server_version(self) -> str:
+        """The version of the server's SQLite, such as "3.46.1"; asked for once."""
+        if self._server_version is None:
+            self._server_version = str(await self._ask("SELECT sqlite_version()"))
+        return self._server_version
 
     @property
     def settings(self) -> frozenset[str]:
@@ -145,13 +166,13 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
         OutcomeUnknownError where the answer was lost. Where COMMIT was not run (RateLimitedError,
         OverloadedError, ConnectError), the transaction is open still: commit again.
         """
-        async with self._lock:
+        async with self._turns:
             self._require_open()
             await self._commit()
 
     async def rollback(self) -> None:
         """Undo the open transaction's changes; does nothing where none is open, or it was lost."""
-        async with self._lock:
+        async with self._turns:
             self._require_open()
             await self._rollback()
 
@@ -160,22 +181,23 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
 
         Raises: what a statement would raise; a disconnect has `is_disconnect`.
         """
-        async with self._lock:
-            self._require_open()
-            statement = Prepared(Statement("SELECT 1"), Analysis())
-            if self._pinned is not None:
-                await self._pinned.run(statement)
-            elif self._transaction is not None:
-                await self._run_in_transaction(self._transaction, statement.statement)
-            else:
-                await self.client.query(self.database, statement.statement.sql)
+        await self._ask("SELECT 1")
+
+    # async-only
+    def cancel(self) -> bool:
+        """Interrupt what another task runs on this connection; False where nothing runs.
+
+        Its call raises OperationalError (SQLITE_INTERRUPT) and leaves the server, which stops the
+        statement. A transaction that it was in is lost: roll back, and the connection goes on.
+        """
+        return self._turns.interrupt()
 
     async def aclose(self) -> None:
         """Roll back what is open and give the stream back. Closing twice does nothing.
 
         The client is closed only when the connection was opened by URL.
         """
-        async with self._lock:
+        async with self._turns:
             if self._is_closed:
                 return
             self._is_closed = True
@@ -225,23 +247,38 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
         if self.in_transaction or self._release is not None:
             _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
+    async def _ask(self, sql: str) -> Value:
+        """The cell of a query, where the connection is; opens no transaction."""
+        async with self._turns:
+            self._require_open()
+            statement = Prepared(Statement(sql), Analysis())
+            if self._pinned is not None:
+                result = await self._pinned.run(statement)
+            elif self._transaction is not None:
+                result = await self._run_in_transaction(self._transaction, statement.statement)
+            else:
+                result = await self.client.query(self.database, sql)
+            return result.scalar()
+
     def _require_open(self) -> None:
         if self._is_closed:
             raise ProgrammingError("the connection is closed; make another one")
 
     async def _run(self, prepared: Prepared) -> Result:
         """Run one statement where it belongs."""
-        async with self._lock:
+        async with self._turns:
             self._require_open()
             control = prepared.analysis.control
             if control is Control.BEGIN and not self.in_transaction:
                 return await self._begin(prepared.analysis.begin_mode)
             if control is not None and control in _ENDS:
                 return await self._end(control)
-            return await self._run_statement(prepared)
+            result = await self._run_statement(prepared)
+            self._count([result], prepared.analysis)
+            return result
 
     async def _run_script(self, prepared: Prepared) -> None:
-        async with self._lock:
+        async with self._turns:
             self._require_open()
             analysis = prepared.analysis
             if not analysis.statement_count:
@@ -256,21 +293,29 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
 
     async def _run_many(self, statements: list[Statement], analysis: Analysis) -> list[Result]:
         """Run statements in one request where they fit, all or nothing in autocommit."""
-        async with self._lock:
+        async with self._turns:
             self._require_open()
             if not statements:
                 return []
-            begin = not self.in_transaction
-            if self._pinned is not None:
-                return await self._run_many_pinned(self._pinned, statements, begin=begin)
-            if self._transaction is not None or not self._autocommit:
-                transaction = self._transaction or self.client.transaction(self.database)
-                return await self._run_many_in_transaction(transaction, statements)
-            parts = list(parts_within(statements))
-            if len(parts) == 1:
-                return await self.client.batch(self.database, statements)
-            async with self.client.transaction(self.database) as whole:
-                return await whole.batch(statements)
+            results = await self._run_all(statements)
+            self._count(results, analysis)
+            return results
+
+    async def _run_all(self, statements: list[Statement]) -> list[Result]:
+        begin = not self.in_transaction
+        if self._pinned is not None:
+            return await self._run_many_pinned(self._pinned, statements, begin=begin)
+        if self._transaction is not None or not self._autocommit:
+            transaction = self._transaction or self.client.transaction(self.database)
+            return await self._run_many_in_transaction(transaction, statements)
+        if fit_one_request(statements):
+            return await self.client.batch(self.database, statements)
+        async with self.client.transaction(self.database) as whole:
+            return await whole.batch(statements)
+
+    def _count(self, results: list[Result], analysis: Analysis) -> None:
+        if analysis.changes_rows:
+            self._total_changes += rows_changed(results)
 
     async def _run_many_pinned(
         self, pinned: AsyncPinnedStream, statements: list[Statement], *, begin: bool

@@ -24,7 +24,7 @@ from quicsql_client import (
     TransportError,
 )
 
-from ..parameters import Prepared, parts_within
+from ..parameters import Prepared
 from ..statements import Analysis, Control, Session
 
 __all__ = ["AsyncPinnedStream"]
@@ -77,18 +77,11 @@ class AsyncPinnedStream:
         return result
 
     async def run_many(self, statements: list[Statement], *, begin: bool) -> list[Result]:
-        """Run statements in as few requests as fit; a failure carries its failed_index.
+        """Run statements in as few requests as they fit in; a failure carries its failed_index.
 
         begin: with a BEGIN before the first.
         """
-        results: list[Result] = []
-        for part in parts_within(statements):
-            try:
-                results += await self._send(part, "BEGIN" if begin and not results else None)
-            except Error as exc:
-                exc.failed_index = len(results) + (exc.failed_index or 0)
-                raise
-        return results
+        return await self._send(statements, "BEGIN" if begin else None)
 
     async def begin(self, mode: str) -> None:
         """Open a transaction now."""

@@ -14,7 +14,6 @@ A connection is virtual: making one asks nothing of the server. What a statement
 from __future__ import annotations
 
 import contextlib
-import threading
 import warnings
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -29,13 +28,17 @@ from quicsql_client import (
     Result,
     Statement,
     Transaction,
+    Value,
 )
 
 from ..converters import PARSE_DECLTYPES, require_flags
 from ..exceptions import ErrorAttributes
 from ..factories import RowFactory, RowT, T
-from ..parameters import Prepared, parts_within
+from ..info import ConnectionInfo
+from ..parameters import Prepared, fit_one_request
+from ..rows import rows_changed
 from ..statements import Analysis, Control, Session
+from ..turns import Turns
 from .cursor import Cursor
 from .pinned import PinnedStream
 
@@ -77,10 +80,12 @@ class Connection(ErrorAttributes, Generic[RowT]):
         self.detect_types = require_flags(detect_types)
         self._autocommit = _require_bool(autocommit)
         self._release = release
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._transaction: Transaction | None = None
         self._pinned: PinnedStream | None = None
         self._is_closed = False
+        self._total_changes = 0
+        self._server_version: str | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else f"in_transaction={self.in_transaction}"
@@ -93,7 +98,7 @@ class Connection(ErrorAttributes, Generic[RowT]):
 
     def set_autocommit(self, value: bool) -> None:
         """Change autocommit; True commits a transaction that is open, as `sqlite3` does."""
-        with self._lock:
+        with self._turns:
             self._require_open()
             if _require_bool(value):
                 self._commit()
@@ -105,6 +110,22 @@ class Connection(ErrorAttributes, Generic[RowT]):
         return self._transaction is not None or (
             self._pinned is not None and self._pinned.in_transaction
         )
+
+    @property
+    def total_changes(self) -> int:
+        """Rows that INSERT, REPLACE, UPDATE and DELETE have changed here, scripts not counted."""
+        return self._total_changes
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """Where the connection leads and as whom: host, port, database, user, certificates."""
+        return ConnectionInfo.of(self.client, self.database)
+
+    def server_version(self) -> str:
+        """The version of the server's SQLite, such as "3.46.1"; asked for once."""
+        if self._server_version is None:
+            self._server_version = str(self._ask("SELECT sqlite_version()"))
+        return self._server_version
 
     @property
     def settings(self) -> frozenset[str]:
@@ -147,13 +168,13 @@ class Connection(ErrorAttributes, Generic[RowT]):
         OutcomeUnknownError where the answer was lost. Where COMMIT was not run (RateLimitedError,
         OverloadedError, ConnectError), the transaction is open still: commit again.
         """
-        with self._lock:
+        with self._turns:
             self._require_open()
             self._commit()
 
     def rollback(self) -> None:
         """Undo the open transaction's changes; does nothing where none is open, or it was lost."""
-        with self._lock:
+        with self._turns:
             self._require_open()
             self._rollback()
 
@@ -162,22 +183,14 @@ class Connection(ErrorAttributes, Generic[RowT]):
 
         Raises: what a statement would raise; a disconnect has `is_disconnect`.
         """
-        with self._lock:
-            self._require_open()
-            statement = Prepared(Statement("SELECT 1"), Analysis())
-            if self._pinned is not None:
-                self._pinned.run(statement)
-            elif self._transaction is not None:
-                self._run_in_transaction(self._transaction, statement.statement)
-            else:
-                self.client.query(self.database, statement.statement.sql)
+        self._ask("SELECT 1")
 
     def close(self) -> None:
         """Roll back what is open and give the stream back. Closing twice does nothing.
 
         The client is closed only when the connection was opened by URL.
         """
-        with self._lock:
+        with self._turns:
             if self._is_closed:
                 return
             self._is_closed = True
@@ -215,23 +228,38 @@ class Connection(ErrorAttributes, Generic[RowT]):
         if self.in_transaction or self._release is not None:
             _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
+    def _ask(self, sql: str) -> Value:
+        """The cell of a query, where the connection is; opens no transaction."""
+        with self._turns:
+            self._require_open()
+            statement = Prepared(Statement(sql), Analysis())
+            if self._pinned is not None:
+                result = self._pinned.run(statement)
+            elif self._transaction is not None:
+                result = self._run_in_transaction(self._transaction, statement.statement)
+            else:
+                result = self.client.query(self.database, sql)
+            return result.scalar()
+
     def _require_open(self) -> None:
         if self._is_closed:
             raise ProgrammingError("the connection is closed; make another one")
 
     def _run(self, prepared: Prepared) -> Result:
         """Run one statement where it belongs."""
-        with self._lock:
+        with self._turns:
             self._require_open()
             control = prepared.analysis.control
             if control is Control.BEGIN and not self.in_transaction:
                 return self._begin(prepared.analysis.begin_mode)
             if control is not None and control in _ENDS:
                 return self._end(control)
-            return self._run_statement(prepared)
+            result = self._run_statement(prepared)
+            self._count([result], prepared.analysis)
+            return result
 
     def _run_script(self, prepared: Prepared) -> None:
-        with self._lock:
+        with self._turns:
             self._require_open()
             analysis = prepared.analysis
             if not analysis.statement_count:
@@ -246,21 +274,29 @@ class Connection(ErrorAttributes, Generic[RowT]):
 
     def _run_many(self, statements: list[Statement], analysis: Analysis) -> list[Result]:
         """Run statements in one request where they fit, all or nothing in autocommit."""
-        with self._lock:
+        with self._turns:
             self._require_open()
             if not statements:
                 return []
-            begin = not self.in_transaction
-            if self._pinned is not None:
-                return self._run_many_pinned(self._pinned, statements, begin=begin)
-            if self._transaction is not None or not self._autocommit:
-                transaction = self._transaction or self.client.transaction(self.database)
-                return self._run_many_in_transaction(transaction, statements)
-            parts = list(parts_within(statements))
-            if len(parts) == 1:
-                return self.client.batch(self.database, statements)
-            with self.client.transaction(self.database) as whole:
-                return whole.batch(statements)
+            results = self._run_all(statements)
+            self._count(results, analysis)
+            return results
+
+    def _run_all(self, statements: list[Statement]) -> list[Result]:
+        begin = not self.in_transaction
+        if self._pinned is not None:
+            return self._run_many_pinned(self._pinned, statements, begin=begin)
+        if self._transaction is not None or not self._autocommit:
+            transaction = self._transaction or self.client.transaction(self.database)
+            return self._run_many_in_transaction(transaction, statements)
+        if fit_one_request(statements):
+            return self.client.batch(self.database, statements)
+        with self.client.transaction(self.database) as whole:
+            return whole.batch(statements)
+
+    def _count(self, results: list[Result], analysis: Analysis) -> None:
+        if analysis.changes_rows:
+            self._total_changes += rows_changed(results)
 
     def _run_many_pinned(
         self, pinned: PinnedStream, statements: list[Statement], *, begin: bool

@@ -26,7 +26,7 @@ from quicsql_client import (
     TransportError,
 )
 
-from ..parameters import Prepared, parts_within
+from ..parameters import Prepared
 from ..statements import Analysis, Control, Session
 
 __all__ = ["PinnedStream"]
@@ -79,18 +79,11 @@ class PinnedStream:
         return result
 
     def run_many(self, statements: list[Statement], *, begin: bool) -> list[Result]:
-        """Run statements in as few requests as fit; a failure carries its failed_index.
+        """Run statements in as few requests as they fit in; a failure carries its failed_index.
 
         begin: with a BEGIN before the first.
         """
-        results: list[Result] = []
-        for part in parts_within(statements):
-            try:
-                results += self._send(part, "BEGIN" if begin and not results else None)
-            except Error as exc:
-                exc.failed_index = len(results) + (exc.failed_index or 0)
-                raise
-        return results
+        return self._send(statements, "BEGIN" if begin else None)
 
     def begin(self, mode: str) -> None:
         """Open a transaction now."""

@@ -14,11 +14,8 @@ from hypothesis import strategies as st
 from quicsql_client import errors
 from quicsql_client.operations import Operation
 from quicsql_client.operations.query import StatementLike
-from quicsql_client.operations.transaction import (
-    MAX_REQUEST_BYTES,
-    TransactionMode,
-    TransactionOperations,
-)
+from quicsql_client.operations.splitting import MAX_REQUEST_BYTES
+from quicsql_client.operations.transaction import TransactionMode, TransactionOperations
 from quicsql_client.types import Statement
 from quicsql_client.wire.messages import Request, Response
 
