@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check sync sqlalchemy-suite clean
+.PHONY: demo test check sync machine sqlalchemy-suite clean
 
 demo: .venv/ready
 	$(BIN)/python examples/mtls_in_production.py
@@ -15,6 +15,9 @@ test: check
 
 check: .venv/ready
 	$(BIN)/python -m tools.check
+
+machine: .venv/ready
+	QUICSQL_MACHINE_EXAMPLES=2000 $(BIN)/python -m pytest -q tests/dbapi/test_machine.py
 
 sqlalchemy-suite: .venv/ready
 	$(BIN)/python tools/sqlalchemy_suite.py

@@ -113,6 +113,7 @@ def connect(
     autocommit: bool = False,
     row_factory: None = None,
     detect_types: int = 0,
+    on_truncated: str = "raise",
     **options: Any,
 ) -> Connection[TupleRow]: ...
 
@@ -126,6 +127,7 @@ def connect(
     autocommit: bool = False,
     row_factory: RowFactory[T],
     detect_types: int = 0,
+    on_truncated: str = "raise",
     **options: Any,
 ) -> Connection[T]: ...
 
@@ -138,6 +140,7 @@ def connect(
     autocommit: bool = False,
     row_factory: RowFactory[Any] | None = None,
     detect_types: int = 0,
+    on_truncated: str = "raise",
     **options: Any,
 ) -> Connection[Any]:
     """A connection by URL, or over a client that is already there. Asks nothing of the server.
@@ -147,7 +150,8 @@ def connect(
     a client of its own then, and closes it. client: used and not closed. db: the database, where
     it is not the URL's. autocommit: see `Connection`. row_factory: what rows are made of, such as
     `Row`, `dict_row` or `class_row(User)`; tuples without one. detect_types: `PARSE_DECLTYPES`,
-    `PARSE_COLNAMES` or their sum, to convert cells by `register_converter`'s rules.
+    `PARSE_COLNAMES` or their sum, to convert cells by `register_converter`'s rules. on_truncated:
+    "warn" to be warned, and not raised at, where the server's cap cuts a result.
     Raises: InterfaceError, of which ConfigurationError and UnsafeCredentialError are kinds.
     Source: protocol/client.md, section 2.
     """
@@ -155,6 +159,7 @@ def connect(
         "autocommit": autocommit,
         "row_factory": row_factory,
         "detect_types": detect_types,
+        "on_truncated": on_truncated,
     }
     if client is not None:
         return Connection(client, require_client_target(url, client, db, options), **rules)

@@ -94,6 +94,7 @@ def connect(
     autocommit: bool = False,
     row_factory: None = None,
     detect_types: int = 0,
+    on_truncated: str = "raise",
     **options: Any,
 ) -> Connecting[TupleRow]: ...
 
@@ -107,6 +108,7 @@ def connect(
     autocommit: bool = False,
     row_factory: RowFactory[T],
     detect_types: int = 0,
+    on_truncated: str = "raise",
     **options: Any,
 ) -> Connecting[T]: ...
 
@@ -119,6 +121,7 @@ def connect(
     autocommit: bool = False,
     row_factory: RowFactory[Any] | None = None,
     detect_types: int = 0,
+    on_truncated: str = "raise",
     **options: Any,
 ) -> Connecting[Any]:
     """A connection by URL, or over a client that is already there: `await` it, or `async with` it.
@@ -129,6 +132,7 @@ def connect(
         "autocommit": autocommit,
         "row_factory": row_factory,
         "detect_types": detect_types,
+        "on_truncated": on_truncated,
     }
 
     def make() -> AsyncConnection[Any]:

@@ -16,7 +16,7 @@ class Connection(_Connection[RowT]):
     lasts until commit or rollback; only PRAGMA settings, ATTACH, DETACH and VACUUM, which
     transactions do not hold, run before it. A `with` block commits, or rolls back on an
     exception, and does not close, as in `sqlite3`. row_factory: that of the cursors made from now
-    on. detect_types: which columns are converted.
+    on. detect_types: which columns are converted. on_truncated: "raise" or "warn".
     """
 
     @property

@@ -6,16 +6,22 @@ Source: peps.python.org/pep-0249, "Cursor attributes"; docs.python.org/3/library
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Generic, TypeAlias
 
-from quicsql_client import ProgrammingError, Result, TruncatedError
+from quicsql_client import ProgrammingError, Result, TruncatedError, Warning
 
 from .converters import ColumnConverter, column_converters, convert_row, shown_name
 from .factories import RowFactory, RowT, TupleRow
 from .statements import Analysis
 
-__all__ = ["Column", "CursorState", "Description", "rows_changed"]
+__all__ = ["Column", "CursorState", "Description", "require_on_truncated", "rows_changed"]
+
+_TRUNCATED = (
+    "the server's row or byte cap cut this result: the rows so far are only its beginning; "
+    "ask for less (LIMIT) or raise the server's limits"
+)
 
 Column: TypeAlias = tuple[str, str | None, None, None, None, None, None]
 """Name and type code (the declared type where the server tells it), and PEP 249's five others."""
@@ -32,10 +38,13 @@ class CursorState(Generic[RowT]):
 
     arraysize = 1
 
-    def __init__(self, row_factory: RowFactory[Any] | None, detect_types: int) -> None:
+    def __init__(
+        self, row_factory: RowFactory[Any] | None, detect_types: int, on_truncated: str
+    ) -> None:
         self.lastrowid: int | None = None
         self.row_factory = row_factory
         self._detect_types = detect_types
+        self._on_truncated = on_truncated
         self._is_closed = False
         self._clear()
 
@@ -123,7 +132,7 @@ class CursorState(Generic[RowT]):
         """Up to `size` unread rows. Raises TruncatedError where the cut one would be the first."""
         rows = self._made(self._readable()[self._position : self._position + size])
         if not rows and size and self._is_truncated:
-            raise _truncated([])
+            self._tell_truncated([])
         self._position += len(rows)
         return rows
 
@@ -132,8 +141,13 @@ class CursorState(Generic[RowT]):
         rows = self._made(self._readable()[self._position :])
         self._position += len(rows)
         if self._is_truncated:
-            raise _truncated(rows)
+            self._tell_truncated(rows)
         return rows
+
+    def _tell_truncated(self, rows: list[RowT]) -> None:
+        if self._on_truncated == "raise":
+            raise TruncatedError(_TRUNCATED, rows=rows)
+        warnings.warn(Warning(_TRUNCATED), stacklevel=4)  # at the caller's fetch
 
     def _made(self, rows: Sequence[TupleRow]) -> list[Any]:
         """The rows as they are fetched: converted, and made by the factory."""
@@ -155,9 +169,8 @@ def rows_changed(results: Sequence[Result]) -> int:
     return sum(result.rows_affected or len(result.rows) for result in results)
 
 
-def _truncated(rows: list[Any]) -> TruncatedError:
-    return TruncatedError(
-        "the server's row or byte cap cut this result: the rows so far are only its beginning; "
-        "ask for less (LIMIT) or raise the server's limits",
-        rows=rows,
-    )
+def require_on_truncated(value: str) -> str:
+    """The value, proved. Raises ProgrammingError."""
+    if value not in ("raise", "warn"):
+        raise ProgrammingError(f'on_truncated is "raise" or "warn", not {value!r:.20}')
+    return value

@@ -33,8 +33,9 @@ from ..converters import PARSE_DECLTYPES, require_flags
 from ..exceptions import ErrorAttributes
 from ..factories import RowFactory, RowT, T
 from ..info import ConnectionInfo
+from ..outcomes import lost_writes_are_unknown
 from ..parameters import Prepared, fit_one_request
-from ..rows import rows_changed
+from ..rows import require_on_truncated, rows_changed
 from ..statements import Analysis, Control, Session
 from ..turns import AsyncTurns
 from .cursor import AsyncCursor
@@ -58,7 +59,7 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
     which lasts until commit or rollback; only PRAGMA settings, ATTACH, DETACH and VACUUM,
     which transactions do not hold, run before it. A `with` block commits, or rolls back on an
     exception, and does not close, as in `sqlite3`. row_factory: that of the cursors made from now
-    on. detect_types: which columns are converted.
+    on. detect_types: which columns are converted. on_truncated: "raise" or "warn".
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
         autocommit: bool = False,
         row_factory: RowFactory[RowT] | None = None,
         detect_types: int = 0,
+        on_truncated: str = "raise",
         release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """release: called once when the connection is closed, to give its client back."""
@@ -76,6 +78,7 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
         self.database = database
         self.row_factory: RowFactory[Any] | None = row_factory
         self.detect_types = require_flags(detect_types)
+        self.on_truncated = require_on_truncated(on_truncated)
         self._autocommit = _require_bool(autocommit)
         self._release = release
         self._turns = AsyncTurns()
@@ -297,11 +300,11 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
             self._require_open()
             if not statements:
                 return []
-            results = await self._run_all(statements)
+            results = await self._run_all(statements, analysis)
             self._count(results, analysis)
             return results
 
-    async def _run_all(self, statements: list[Statement]) -> list[Result]:
+    async def _run_all(self, statements: list[Statement], analysis: Analysis) -> list[Result]:
         begin = not self.in_transaction
         if self._pinned is not None:
             return await self._run_many_pinned(self._pinned, statements, begin=begin)
@@ -309,7 +312,8 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
             transaction = self._transaction or self.client.transaction(self.database)
             return await self._run_many_in_transaction(transaction, statements)
         if fit_one_request(statements):
-            return await self.client.batch(self.database, statements)
+            with lost_writes_are_unknown(analysis):
+                return await self.client.batch(self.database, statements)
         async with self.client.transaction(self.database) as whole:
             return await whole.batch(statements)
 
@@ -355,15 +359,19 @@ class AsyncConnection(ErrorAttributes, Generic[RowT]):
                 await self._unpin()
         if self._transaction is None:
             if self._autocommit or analysis.runs_outside:
-                # Only Hrana tells declared types; what is neither read nor changed has none.
-                decltypes = bool(self.detect_types & PARSE_DECLTYPES) and (
-                    analysis.only_reads or analysis.changes_rows
-                )
-                return await self.client.query(
-                    self.database, statement.sql, statement.args, decltypes=decltypes
-                )
+                return await self._run_alone(statement, analysis)
             self._transaction = self.client.transaction(self.database)
         return await self._run_in_transaction(self._transaction, statement)
+
+    async def _run_alone(self, statement: Statement, analysis: Analysis) -> Result:
+        # Only Hrana tells declared types; what is neither read nor changed has none.
+        decltypes = bool(self.detect_types & PARSE_DECLTYPES) and (
+            analysis.only_reads or analysis.changes_rows
+        )
+        with lost_writes_are_unknown(analysis):
+            return await self.client.query(
+                self.database, statement.sql, statement.args, decltypes=decltypes
+            )
 
     def _needs_pin(self, analysis: Analysis) -> bool:
         is_alone = self._autocommit and self._transaction is None

@@ -27,7 +27,7 @@ class AsyncCursor(CursorState[RowT]):
     def __init__(
         self, connection: AsyncConnection[Any], row_factory: RowFactory[Any] | None = None
     ) -> None:
-        super().__init__(row_factory, connection.detect_types)
+        super().__init__(row_factory, connection.detect_types, connection.on_truncated)
         self._connection = connection
 
     @property

@@ -29,7 +29,7 @@ class Cursor(CursorState[RowT]):
     def __init__(
         self, connection: Connection[Any], row_factory: RowFactory[Any] | None = None
     ) -> None:
-        super().__init__(row_factory, connection.detect_types)
+        super().__init__(row_factory, connection.detect_types, connection.on_truncated)
         self._connection = connection
 
     @property
