@@ -22,7 +22,7 @@ class Connection(_Connection[RowT]):
     @property
     def autocommit(self) -> bool:
         """Whether each statement commits by itself; assigning True commits an open transaction."""
-        return self._autocommit
+        return self._runner.autocommit
 
     @autocommit.setter
     def autocommit(self, value: bool) -> None:
