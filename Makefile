@@ -12,7 +12,7 @@ BIN := .venv/bin
 SECONDS := 60
 ROUNDS := 20
 
-.PHONY: demo test check sync sqlalchemy-suite soak kill h2spec clean
+.PHONY: demo test check sync machine sqlalchemy-suite soak kill h2spec clean
 
 demo: .venv/ready
 	$(BIN)/python examples/mtls_in_production.py
@@ -22,6 +22,9 @@ test: check
 
 check: .venv/ready
 	$(BIN)/python -m tools.check
+
+machine: .venv/ready
+	QUICSQL_MACHINE_EXAMPLES=2000 $(BIN)/python -m pytest -q tests/dbapi/test_machine.py
 
 sqlalchemy-suite: .venv/ready
 	$(BIN)/python tools/sqlalchemy_suite.py
