@@ -50,6 +50,7 @@ from quicsql_client import (
     with_timeout,
     with_transport,
 )
+from quicsql_client.server import sessions
 from quicsql_client.server.config import Config, LimitsConfig
 from quicsql_client.testing.reference import ReferenceServer, ServerThread
 from quicsql_dbapi import Connection, aio
@@ -121,7 +122,7 @@ class Impatient(ReferenceServer):
 
 @pytest.fixture
 def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReferenceServer]:
-    monkeypatch.setattr("quicsql_client.server.sessions.REAP_INTERVAL_S", 0.05)
+    monkeypatch.setattr(sessions, "REAP_INTERVAL_S", 0.05)
     with Impatient(tmp_path / "impatient") as server:
         yield server
 
