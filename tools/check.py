@@ -20,7 +20,16 @@ STEPS: dict[str, tuple[str, ...]] = {
     "lint": ("-m", "ruff", "check", "."),
     "made files": ("tools/async_to_sync.py", "--check"),
     "layers": ("tools/check_layers.py",),
-    "types": ("-m", "mypy", "--strict", "quicsql_client", "quicsql_dbapi", "tools", "examples"),
+    "types": (
+        "-m",
+        "mypy",
+        "--strict",
+        "quicsql_client",
+        "quicsql_dbapi",
+        "tools",
+        "examples",
+        "benchmarks",
+    ),
     "types of tests": ("-m", "mypy", "tests"),
 }
 

@@ -137,7 +137,7 @@ _TABLE: dict[str, Layer] = {
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
     "server.alt_svc": _layer("server.config.*", "server.listeners.*"),
     "server.enrolment.*": _layer(
-        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE), libraries="apsw"
+        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE)
     ),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"

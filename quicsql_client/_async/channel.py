@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TypeVar
 
+from ..auth import Basic
 from ..endpoint import Endpoint
 from ..errors import AuthenticationError
 from ..operations import Operation
@@ -31,6 +32,14 @@ class AsyncChannel:
     def tls(self) -> TLSKeeper | None:
         """What connections are encrypted with; None without TLS, or when it is not ours."""
         return self._transport.tls
+
+    @property
+    def user(self) -> str | None:
+        """The user of basic auth, else the common name of the client certificate, else None."""
+        if isinstance(self._options.credential, Basic):
+            return self._options.credential.user
+        certificate = self.tls.current.options.client_cert if self.tls is not None else None
+        return certificate.facts.common_name or None if certificate is not None else None
 
     async def run(self, operation: Operation[_T]) -> _T:
         """Drive an operation to its value, all its requests within one deadline."""

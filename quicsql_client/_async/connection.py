@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 
 from ..endpoint import Endpoint
-from ..errors import TransportError
 from ..options import ClientOptions
 from ..renewal import TLSKeeper, TLSMaterial
 from ..tls import check_server_pin, explain_tls_failure, is_verification_failure
@@ -43,8 +42,6 @@ class AsyncConnection:
         self._endpoint = endpoint
         self._options = options
         self._is_intact = True
-        # What the protocol has to say to what came while idle: it goes out with the next request.
-        self._owed = b""
         self.generation = generation
         self.was_used = False
         self.idle_since = time.monotonic()
@@ -109,7 +106,7 @@ class AsyncConnection:
     @property
     def is_reusable(self) -> bool:
         """True when the last exchange ended well and another one may begin."""
-        return self._is_intact and self._core.is_reusable
+        return self._is_intact and self._core.max_streams > 0
 
     def is_alive(self) -> bool:
         """Look, without waiting, at what came while the connection was idle:
@@ -117,12 +114,12 @@ class AsyncConnection:
         True when it may be used again.
         """
         try:
-            while self._core.is_reusable:
+            while self._core.max_streams:
                 data = self._stream.read_available()
                 if data is None:
                     return True
-                self._owed += self._core.receive_data(data)
-        except (OSError, TransportError):
+                self._core.receive_data(data)
+        except OSError:
             return False
         return False
 
@@ -141,8 +138,7 @@ class AsyncConnection:
         exchange = AsyncExchange(
             self._stream, self._core, self._endpoint, self._options, request, self.was_used
         )
-        owed, self._owed = self._owed, b""
-        response = await exchange.run(deadline, owed)
+        response = await exchange.run(deadline)
         self.was_used = True
         self._is_intact = True
         self.idle_since = time.monotonic()

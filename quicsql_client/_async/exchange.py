@@ -62,12 +62,11 @@ class AsyncExchange:
         self._deadline: float | None = None
         self._has_read = False
 
-    async def run(self, deadline: float | None, owed: bytes = b"") -> Response:
-        """The whole answer. owed: what the protocol has to send before the request."""
+    async def run(self, deadline: float | None) -> Response:
+        """The whole answer."""
         self._deadline = deadline
         try:
-            await self._write(owed + self._core.start_request(self._request), deadline)
-            response = await self._read_response(deadline)
+            response = await self._read_response(self._core.start_request(self._request), deadline)
         except RequestNotProcessed as error:
             error.__dict__.update(request=self._named)
             failures.mark(error, may_have_run=False)
@@ -79,9 +78,11 @@ class AsyncExchange:
         self._refuse_tls_port(response)
         return response
 
-    async def _write(self, data: bytes, deadline: float | None) -> None:
+    async def _flush(self, deadline: float | None) -> None:
+        """Send all that the protocol has to say now."""
         try:
-            await self._stream.write(data, deadline)
+            while self._write_error is None and (data := self._core.data_to_send()):
+                await self._stream.write(data, deadline)
         except TimeoutError as error:
             raise failures.write_timeout(
                 self._endpoint, self._named, may_have_run=self._may_have_run()
@@ -109,16 +110,15 @@ class AsyncExchange:
             self._has_read = True
         return data
 
-    async def _read_response(self, deadline: float | None) -> Response:
+    async def _read_response(self, stream_id: int, deadline: float | None) -> Response:
         started: ResponseStarted | None = None
         parts: list[bytes] = []
         size = 0
         while True:
-            event = self._core.next_event()
+            event = self._core.next_event(stream_id)
             if event is None:
-                answer = self._core.receive_data(await self._read(deadline))
-                if answer and self._write_error is None:
-                    await self._write(answer, deadline)
+                await self._flush(deadline)
+                self._core.receive_data(await self._read(deadline))
             elif isinstance(event, ResponseStarted):
                 started = event
                 self._check_head(event.headers)

@@ -22,9 +22,11 @@ class AsyncStream:
     back. Not for concurrent use. Source: protocol/hrana.md, "Streams and batons".
     """
 
-    def __init__(self, channel: AsyncChannel, database: str) -> None:
+    def __init__(
+        self, channel: AsyncChannel, database: str, operations: StreamOperations | None = None
+    ) -> None:
         self._channel = channel
-        self._operations = StreamOperations(database)
+        self._operations = operations or StreamOperations(database)
         self.database = database
 
     def __repr__(self) -> str:
@@ -34,12 +36,17 @@ class AsyncStream:
         """Run one statement. Raises: its error; the stream stays usable after a SQL error."""
         return await self._channel.run(self._operations.execute(Statement(sql, args)))
 
-    async def batch(self, statements: Iterable[StatementLike]) -> list[Result]:
+    async def batch(
+        self, statements: Iterable[StatementLike], *, in_transaction: bool = False
+    ) -> list[Result]:
         """Run statements in one request, up to the first that fails (exc.failed_index).
 
-        There is no transaction of its own: what ran before the failing one stays.
+        There is no transaction of its own: what ran before the failing one stays. in_transaction:
+        run each only while a transaction is open; TransactionEndedError says that none was, as
+        SQLite ends one by itself after some errors.
         """
-        return await self._channel.run(self._operations.batch(statements))
+        operation = self._operations.batch(statements, in_transaction=in_transaction)
+        return await self._channel.run(operation)
 
     async def is_autocommit(self) -> bool:
         """Whether no transaction is open on the stream."""

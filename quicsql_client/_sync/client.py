@@ -81,15 +81,18 @@ class Client:
         parsed = parse_url(url)
         return cls(parsed.endpoint, *parsed.options, *options, database=parsed.database)
 
-    def query(self, database: str, sql: str, args: Arguments = ()) -> Result:
+    def query(
+        self, database: str, sql: str, args: Arguments = (), *, decltypes: bool = False
+    ) -> Result:
         """Run one statement, or a script, by itself: it commits before the answer comes.
 
-        args: a sequence for `?`, a mapping of names for `:name`, `@name` and `$name`.
+        args: a sequence for `?`, a mapping of names for `:name`, `@name` and `$name`. decltypes:
+        ask for the declared types of the columns, too (`result.decltypes`).
         Raises: the statement's error by its SQLite code; TransportError where no answer came;
         AuthenticationError (401) and AuthorizationError (403) where the server refused.
         Source: protocol/native.md.
         """
-        return self._run(query(database, Statement(sql, args)))
+        return self._run(query(database, Statement(sql, args), decltypes=decltypes))
 
     def execute(self, database: str, sql: str, args: Arguments = ()) -> Result:
         """The same call as `query`, for reading at the call site."""
@@ -134,6 +137,14 @@ class Client:
         """
         tls = self._channel.tls
         return tls.current.context if tls is not None else None
+
+    @property
+    def user(self) -> str | None:
+        """Who calls: the user of basic auth, else the common name of the client certificate.
+
+        None for a token, and where there is neither.
+        """
+        return self._channel.user
 
     def tls_status(self) -> TLSStatus | None:
         """The certificates of both sides as they are now; None where there is no TLS of ours."""

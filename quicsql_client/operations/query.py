@@ -1,7 +1,7 @@
 """One statement, and all-or-nothing batches, without a stream.
 
-Positional arguments go to the native API; named ones, which it cannot carry, go as a Hrana pipeline
-that opens and closes its stream in the same request.
+Positional arguments go to the native API; named ones, which it cannot carry, and declared types,
+which it does not tell, go by a Hrana pipeline that opens and closes its stream in the same request.
 Source: protocol/native.md; protocol/hrana.md.
 """
 
@@ -20,6 +20,8 @@ from . import Operation
 from .answers import require_ok, result_of, results_of
 
 __all__ = ["StatementLike", "as_statement", "batch", "chained_steps", "database_path", "query"]
+
+_IN_TRANSACTION = hrana.Condition("not", cond=hrana.Condition("is_autocommit"))
 
 StatementLike: TypeAlias = str | Statement | tuple[str, Arguments]
 """A statement as callers write it: SQL alone, (SQL, arguments), or a Statement."""
@@ -48,11 +50,14 @@ def database_path(database: str, endpoint: str) -> str:
     return f"/{quote(database, safe='')}/{endpoint}"
 
 
-def query(database: str, statement: Statement) -> Operation[Result]:
-    """Run one statement, or a script, by itself. Returns its result."""
+def query(database: str, statement: Statement, *, decltypes: bool = False) -> Operation[Result]:
+    """Run one statement, or a script, by itself. Returns its result.
+
+    decltypes: with the declared types of its columns, which the native API does not tell.
+    """
     try:
-        if _is_named(statement):
-            return (yield from _query_named(database, statement))
+        if decltypes or _is_named(statement):
+            return (yield from _query_by_hrana(database, statement))
         request = Request(
             "POST",
             database_path(database, "query"),
@@ -71,7 +76,7 @@ def _is_named(statement: Statement) -> bool:
     return isinstance(statement.args, Mapping) and bool(statement.args)
 
 
-def _query_named(database: str, statement: Statement) -> Operation[Result]:
+def _query_by_hrana(database: str, statement: Statement) -> Operation[Result]:
     (result,) = yield from _one_shot(database, hrana.Execute(hrana.Stmt.of(statement)))
     return result_of(result)
 
@@ -122,14 +127,31 @@ def _batch_named(database: str, statements: Sequence[Statement]) -> Operation[li
     return results_of(result, last, first=1, commit=last + 1)
 
 
-def chained_steps(statements: Sequence[Statement], *, first: int) -> tuple[hrana.Step, ...]:
-    """Batch steps that each run only if the one before succeeded; `first` is the first's index."""
+def chained_steps(
+    statements: Sequence[Statement], *, first: int, guarded: bool = False
+) -> tuple[hrana.Step, ...]:
+    """Batch steps that each run only if the one before succeeded; `first` is the first's index.
+
+    guarded: and only while a transaction is open. A step before `first` is the BEGIN then.
+    """
     steps = []
+    before = None
     for position, statement in enumerate(statements):
         condition = hrana.Condition("ok", first + position - 1) if first + position else None
+        # What follows BEGIN, or ran as the same text just now, finds the transaction open: a text
+        # that ends it does not succeed twice. So a batch of one INSERT stays small.
+        if guarded and statement.sql != before and (before is not None or not first):
+            condition = _and_in_transaction(condition)
+        before = statement.sql
         try:
             steps.append(hrana.Step(hrana.Stmt.of(statement), condition))
         except Error as exc:
             exc.failed_index, exc.sql = position, statement.sql
             raise
     return tuple(steps)
+
+
+def _and_in_transaction(condition: hrana.Condition | None) -> hrana.Condition:
+    if condition is None:
+        return _IN_TRANSACTION
+    return hrana.Condition("and", conds=(condition, _IN_TRANSACTION))

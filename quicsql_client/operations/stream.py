@@ -11,7 +11,7 @@ Source: protocol/hrana.md, "Streams and batons"; protocol/client.md, "Pitfalls".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from ..errors import (
@@ -31,6 +31,7 @@ from ..wire.messages import JSON_HEADERS, Request
 from . import Operation
 from .answers import require_ok, result_of, results_of
 from .query import StatementLike, as_statement, chained_steps, database_path
+from .splitting import MAX_REQUEST_BYTES, split
 
 __all__ = ["StreamOperations", "StreamState"]
 
@@ -108,17 +109,31 @@ class StreamOperations:
             exc.sql = statement.sql
             raise
 
-    def batch(self, items: Iterable[StatementLike]) -> Operation[list[Result]]:
-        """Run statements in one request, up to the first that fails; no transaction of its own.
+    def batch(
+        self, items: Iterable[StatementLike], *, in_transaction: bool = False
+    ) -> Operation[list[Result]]:
+        """Run statements, up to the first that fails; no transaction of its own.
 
-        Raises: the failing statement's error, its position in failed_index.
+        They take one request, more where the server's cap on a body asks for it. in_transaction:
+        run each only while a transaction is open. Raises: the failing statement's error, its
+        position in failed_index; TransactionEndedError where none was open.
         """
+        self._require_usable()
         statements = [as_statement(item) for item in items]
-        if not statements:
-            self._require_usable()
-            return []
-        (result,) = yield from self.run(hrana.Batch(chained_steps(statements, first=0)))
-        return results_of(result, len(statements))
+
+        def as_batch(part: Sequence[Statement]) -> hrana.Batch:
+            return hrana.Batch(chained_steps(part, first=0, guarded=in_transaction))
+
+        results: list[Result] = []
+        for part in split(statements, as_batch, MAX_REQUEST_BYTES):
+            try:
+                (result,) = yield from self.run(as_batch(part))
+                results += results_of(result, len(part), guarded=in_transaction)
+            except Error as exc:
+                if exc.failed_index is not None or results:
+                    exc.failed_index = len(results) + (exc.failed_index or 0)
+                raise
+        return results
 
     def is_autocommit(self) -> Operation[bool]:
         """Whether the stream is outside a transaction."""

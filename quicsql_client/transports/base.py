@@ -9,13 +9,31 @@ from ..errors import LocalProtocolError
 from ..renewal import TLSKeeper
 from ..wire.messages import Request, Response
 
-__all__ = ["AsyncTransport", "Transport", "check_request", "is_safe_method"]
+__all__ = [
+    "CONNECTION_FIELDS",
+    "FIELD_NAME",
+    "FIELD_VALUE",
+    "AsyncTransport",
+    "Transport",
+    "check_request",
+    "is_safe_method",
+]
 
-# RFC 9110, 5.5 and 9.1; a target of RFC 3986 holds no blank and no non-ASCII character.
+# RFC 9110, 5.1 and 5.5, as regular expressions: a name in lower case, a value without blanks at its
+# ends.
+FIELD_NAME = r"[a-z0-9!#$%&'*+.^_`|~-]+"
+FIELD_VALUE = r"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?|"
+# RFC 9113, 8.2.2: fields that speak of one connection.
+CONNECTION_FIELDS = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+)
+# How a message is framed, and to whom it goes, is the connection's business.
+_NOT_OURS = CONNECTION_FIELDS | {"host", "content-length", "te"}
+# RFC 9110, 9.1; a target of RFC 3986 holds no blank and no non-ASCII character.
 _METHOD = re.compile(r"[A-Z]+")
 _TARGET = re.compile(r"/[\x21-\x7e]*")
-_FIELD_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
-_FIELD_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?|")
+_FIELD_NAME = re.compile(FIELD_NAME)
+_FIELD_VALUE = re.compile(FIELD_VALUE)
 # RFC 9110, 9.2.1: may be sent again, as they change nothing.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -77,6 +95,8 @@ def check_request(request: Request) -> None:
     for name, value in request.headers:
         if not _FIELD_NAME.fullmatch(name):
             raise LocalProtocolError(f"not a header name in lower case: {name!r:.40}")
+        if name in _NOT_OURS:
+            raise LocalProtocolError(f"header {name}: the connection sets it, or has no use for it")
         if not _FIELD_VALUE.fullmatch(value):
             raise LocalProtocolError(
                 f"header {name}: its value holds a line break, a control or a non-Latin-1 "

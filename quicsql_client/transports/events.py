@@ -54,15 +54,15 @@ class RequestNotProcessed(RemoteProtocolError):
 
 
 class ConnectionCore(Protocol):
-    """The client side of one HTTP connection, one request at a time.
+    """The client side of one HTTP connection: exchanges, each known by a number.
 
-    Raises RemoteProtocolError where the peer breaks the protocol; the connection is then of no
-    more use.
+    After each call of a method, what `data_to_send` gives goes to the peer. Nothing raises what
+    the peer does wrong but `next_event`, to each exchange that it concerns.
     """
 
     @property
-    def is_reusable(self) -> bool:
-        """True when no exchange is going on and another one may begin."""
+    def max_streams(self) -> int:
+        """How many exchanges may go on at a time, 0 when none may begin any more."""
         ...
 
     @property
@@ -70,20 +70,35 @@ class ConnectionCore(Protocol):
         """True when the peer has said anything at all on this connection."""
         ...
 
-    def start_request(self, request: Request) -> bytes:
-        """Begin an exchange: the bytes to send.
+    def start_request(self, request: Request) -> int:
+        """Begin an exchange: its number.
 
-        What flow control holds back comes out of `receive_data` later.
+        Raises RequestNotProcessed when the peer lets none begin any more, LocalProtocolError when
+        the caller may not.
         """
         ...
 
-    def receive_data(self, data: bytes) -> bytes:
-        """Take what the peer sent (b"" is its end of stream):
+    def data_to_send(self) -> bytes:
+        """The next bytes for the peer, b"" when there are none; of large bodies a part."""
+        ...
 
-        The bytes to send in answer, often none.
+    def receive_data(self, data: bytes) -> None:
+        """Take what the peer sent; b"" is the end of its stream."""
+        ...
+
+    def next_event(self, stream_id: int) -> Event | None:
+        """The next event of this exchange, or None when more data is needed.
+
+        After ResponseEnded, and after it raised, the number means nothing any more. Raises
+        RemoteProtocolError where the peer breaks the protocol, RequestNotProcessed where it says
+        that it did nothing.
         """
         ...
 
-    def next_event(self) -> Event | None:
-        """The next event of the answer, or None when more data is needed."""
+    def take_news(self) -> set[int]:
+        """The exchanges for which something has come since the last call."""
+        ...
+
+    def cancel(self, stream_id: int) -> None:
+        """Give an exchange up, in whatever state. Others go on where the protocol allows it."""
         ...

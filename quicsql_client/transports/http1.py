@@ -28,23 +28,27 @@ class HTTP1Connection:
     def __init__(self, authority: str) -> None:
         self._authority = authority
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEADER_BYTES)
+        self._stream_id = 0
+        self._out = b""
         self._is_ended = True
         self._is_head = False
         self._is_broken = False
         self._heard = False
         self._has_peer_ended = False
+        self._has_news = False
 
     @property
-    def is_reusable(self) -> bool:
-        return self._is_ended and not self._is_broken
+    def max_streams(self) -> int:
+        return 0 if self._is_broken else 1
 
     @property
     def has_heard(self) -> bool:
         return self._heard
 
-    def start_request(self, request: Request) -> bytes:
-        if not self.is_reusable:
+    def start_request(self, request: Request) -> int:
+        if self._is_broken or not self._is_ended:
             raise LocalProtocolError("the connection is busy or of no more use")
+        self._stream_id += 1
         self._is_ended = False
         self._is_head = request.method == "HEAD"
         head = h11.Request(
@@ -54,21 +58,35 @@ class HTTP1Connection:
         if request.body:
             pieces.append(self._h11.send(h11.Data(data=request.body)))
         pieces.append(self._h11.send(h11.EndOfMessage()))
-        return b"".join(piece for piece in pieces if piece)
+        self._out = b"".join(piece for piece in pieces if piece)
+        return self._stream_id
 
-    def receive_data(self, data: bytes) -> bytes:
+    def data_to_send(self) -> bytes:
+        data, self._out = self._out, b""
+        return data
+
+    def receive_data(self, data: bytes) -> None:
         self._heard = self._heard or bool(data)
-        self._has_peer_ended = not data
         if self._is_ended:  # nothing was asked: whatever this is, it must not answer the next call
             self._is_broken = True
-            return b""
-        try:
+        elif not self._has_peer_ended:
+            self._has_news = True
+            self._has_peer_ended = not data
             self._h11.receive_data(data)
-        except h11.RemoteProtocolError as error:
-            raise self._broken(str(error)) from error
-        return b""
 
-    def next_event(self) -> Event | None:
+    def take_news(self) -> set[int]:
+        has_news, self._has_news = self._has_news, False
+        return {self._stream_id} if has_news else set()
+
+    def cancel(self, stream_id: int) -> None:
+        """HTTP/1.1 knows no way to give one exchange up: the connection is of no more use."""
+        if stream_id == self._stream_id and not self._is_ended:
+            self._is_broken = self._is_ended = True
+            self._out = b""
+
+    def next_event(self, stream_id: int) -> Event | None:
+        if self._is_ended or stream_id != self._stream_id:
+            raise LocalProtocolError("no exchange of this number is going on")
         while True:
             try:
                 event = self._h11.next_event()
@@ -121,7 +139,7 @@ class HTTP1Connection:
         return ResponseEnded()
 
     def _broken(self, what: str) -> RemoteProtocolError:
-        self._is_broken = True
+        self._is_broken = self._is_ended = True
         return RemoteProtocolError(f"the answer is not valid HTTP/1.1: {what[:_MAX_QUOTED]}")
 
 

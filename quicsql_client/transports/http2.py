@@ -1,268 +1,395 @@
-"""HTTP/2 client core, one request at a time: `h2` inside, behind a frame splitter of our own.
+"""HTTP/2 client core: many exchanges on one connection, every frame of the peer checked.
 
-The splitter bounds frames before they are buffered, and keeps GOAWAY away from `h2`, which would
-give the answers up that a graceful GOAWAY still lets come. No socket, no clock. Every foreign
-exception ends here as RemoteProtocolError. Source: RFC 9113; protocol/transports.md.
+Bytes in, events out; no socket, no clock. The peer can neither fill our memory (all that is kept
+is bounded by a window or a count) nor keep us busy (frames that bring no answer further are
+counted). What it does wrong on one stream fails that exchange; anything else fails all that are
+going on, each with an error of its own. Source: RFC 9113; protocol/transports.md.
+
+    frames        bytes <-> frames           http2_stream  one exchange
+    fields        header blocks <-> fields   http2_sender  what goes out, and when
 """
 
 from __future__ import annotations
 
-import struct
-from collections import deque
-from collections.abc import Iterator
-
-import h2.config
-import h2.connection
-import h2.errors
-import h2.events
-import h2.settings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..errors import LocalProtocolError, RemoteProtocolError
-from ..wire.messages import Headers, Request
-from .events import BodyPart, Event, RequestNotProcessed, ResponseEnded, ResponseStarted
+from ..wire.messages import Request
+from . import frames
+from .events import BodyPart, Event, RequestNotProcessed, ResponseEnded
+from .fields import MAX_FIELD_SECTION_BYTES, RequestEncoder, SectionDecoder
+from .frames import (
+    MAX_STREAM_ID,
+    ConnectionBreach,
+    ErrorCode,
+    FrameReader,
+    Setting,
+    StreamBreach,
+    encode_frame,
+    encode_number,
+    name_of,
+    parse_number,
+)
+from .http2_sender import Sender
+from .http2_stream import ReceiveWindow, Stream
 
 __all__ = ["HTTP2Connection"]
 
-# RFC 9113, 4.1 and 6: length (24 bits), type, flags, stream. 16384 is the frame size that we leave
-# in place.
-_HEADER_BYTES = 9
-_MAX_FRAME_BYTES = 16384
-_DATA, _GOAWAY, _SETTINGS = 0, 7, 4
-_STREAM_MASK = 0x7FFFFFFF
-# How much the peer may send of one answer ahead of our reading, and of its header block.
+# RFC 9113, 6.9.2: how much the peer may send in all, unless we say more.
+_INITIAL_WINDOW_BYTES = 65535
 _WINDOW_BYTES = 1 << 24
-_MAX_HEADER_BLOCK_BYTES = 65536
+# More exchanges at a time are not for us to ask for, whatever the peer allows.
+_MAX_STREAMS = 256
 # Frames that bring an answer no further (PING, SETTINGS, empty DATA ...) before it is a flood.
 _MAX_IDLE_FRAMES = 10_000
-_CODES = {code.value: code.name for code in h2.errors.ErrorCodes}
+# Into how many frames a header block may be cut: one of the size that we allow needs five.
+_MAX_BLOCK_FRAMES = 64
+# Streams that we reset, of which frames may still be on their way.
+_MAX_RESETS = 1_000
+
+
+@dataclass(slots=True)
+class _Block:
+    """A header block that is not whole yet."""
+
+    stream_id: int
+    is_last: bool
+    data: bytearray
+    count: int = 1
 
 
 class HTTP2Connection:
-    """One HTTP/2 connection.
+    """One HTTP/2 connection; see ConnectionCore for what its caller does.
 
-    Authority and scheme: what the requests say in their pseudo-header fields.
+    authority, scheme: what the requests say in their pseudo-header fields. window_bytes: how much
+    the peer may send ahead of our taking it, of one answer; of all together a little more.
     """
 
-    def __init__(self, authority: str, scheme: str) -> None:
-        self._authority = authority
-        self._scheme = scheme
-        self._h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=True, header_encoding=None)
-        )
-        self._frames = _FrameSplitter()
-        self._events: deque[Event] = deque()
-        self._stream = 0
-        self._unsent = memoryview(b"")
-        self._is_started = False
-        self._is_active = False
-        self._is_broken = False
-        self._is_going_away = False
-        self._heard = False
+    def __init__(self, authority: str, scheme: str, *, window_bytes: int = _WINDOW_BYTES) -> None:
+        self._encoder = RequestEncoder(authority, scheme)
+        self._decoder = SectionDecoder()
+        self._reader = FrameReader()
+        self._sender = Sender(_opening(window_bytes))
+        self._window_bytes = window_bytes
+        self._window = ReceiveWindow(_INITIAL_WINDOW_BYTES + window_bytes)
+        self._streams: dict[int, Stream] = {}  # until their last event is taken
+        self._open_count = 0  # of them, those that are not over
+        self._resets: dict[int, ReceiveWindow] = {}
+        self._news: set[int] = set()
+        self._next_id = 1
+        self._block: _Block | None = None
+        self._last_processed: int | None = None  # by the peer's GOAWAY
         self._idle_frames = 0
-        self._has_status = False
+        self._is_broken = False
+        self._has_heard = False
 
     @property
-    def is_reusable(self) -> bool:
-        return not (self._is_active or self._is_broken or self._is_going_away)
+    def max_streams(self) -> int:
+        is_closing = self._is_broken or self._last_processed is not None
+        if is_closing or self._next_id > MAX_STREAM_ID:
+            return 0
+        return min(self._sender.max_streams, _MAX_STREAMS)
 
     @property
     def has_heard(self) -> bool:
-        return self._heard
+        return self._has_heard
 
-    def start_request(self, request: Request) -> bytes:
-        if not self.is_reusable:
-            raise LocalProtocolError("the connection is busy or of no more use")
-        self._is_active = True
-        self._has_status = False
-        self._idle_frames = 0
-        if not self._is_started:
-            self._start_connection()
-        self._stream = self._h2.get_next_available_stream_id()
-        self._h2.send_headers(self._stream, self._fields(request), end_stream=not request.body)
-        self._unsent = memoryview(request.body)
-        self._send_body()
-        return self._h2.data_to_send()
+    # What the caller does
 
-    def receive_data(self, data: bytes) -> bytes:
-        if not data:
-            self._take_end()
-            return b""
-        self._heard = True
-        try:
-            for kind, stream, payload, frame in self._frames.split(data):
-                self._take_frame(kind, stream, payload, frame)
-            self._send_body()
-        except RemoteProtocolError:
-            self._is_broken = True
-            raise
-        except Exception as error:
-            # h2 and what is under it parse the peer's bytes: whatever they raise, the peer is to
-            # blame.
-            self._is_broken = True
-            raise RemoteProtocolError(
-                f"the peer breaks HTTP/2: {type(error).__name__}: {error!s:.120}"
-            ) from error
-        return self._h2.data_to_send()
+    def start_request(self, request: Request) -> int:
+        if self._open_count >= self.max_streams:
+            raise RequestNotProcessed("the connection is closing or full; nothing was sent")
+        stream = Stream(self._next_id, request, self._sender.stream_window, self._window_bytes)
+        self._next_id += 2
+        self._open_count += 1
+        self._streams[stream.stream_id] = stream
+        self._sender.start(stream, self._encoder.encode(request))
+        return stream.stream_id
 
-    def next_event(self) -> Event | None:
-        return self._events.popleft() if self._events else None
-
-    # Sending
-
-    def _start_connection(self) -> None:
-        self._is_started = True
-        settings = {
-            # Stateless header blocks: nothing that the peer chooses is kept between answers.
-            h2.settings.SettingCodes.HEADER_TABLE_SIZE: 0,
-            h2.settings.SettingCodes.ENABLE_PUSH: 0,
-            h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
-            h2.settings.SettingCodes.MAX_FRAME_SIZE: _MAX_FRAME_BYTES,
-            h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: _MAX_HEADER_BLOCK_BYTES,
-        }
-        self._h2.local_settings = h2.settings.Settings(client=True, initial_values=settings)
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(_WINDOW_BYTES)
-
-    def _fields(self, request: Request) -> list[tuple[str, str]]:
-        fields = [
-            (":method", request.method),
-            (":scheme", self._scheme),
-            (":authority", self._authority),
-            (":path", request.target),
-            ("accept-encoding", "identity"),
-        ]
-        if request.body or request.method in ("POST", "PUT", "PATCH"):
-            fields.append(("content-length", str(len(request.body))))
-        return [*fields, *request.headers]
-
-    def _send_body(self) -> None:
-        """Hand over as much of the body as the peer's windows allow."""
-        while self._unsent and self._is_active:
-            allowed = min(
-                self._h2.local_flow_control_window(self._stream),
-                self._h2.max_outbound_frame_size,
-                len(self._unsent),
-            )
-            if allowed <= 0:
-                return
+    def data_to_send(self) -> bytes:
+        if self._sender.queue_bodies():
             self._idle_frames = 0
-            piece, self._unsent = self._unsent[:allowed], self._unsent[allowed:]
-            self._h2.send_data(self._stream, piece.tobytes(), end_stream=not self._unsent)
+        return self._sender.take()
 
-    # Receiving
-
-    def _take_end(self) -> None:
-        self._is_broken = True
-        if self._is_active:
-            raise RemoteProtocolError("the connection was closed before the answer was whole")
-
-    def _take_frame(self, kind: int, stream: int, payload: bytes, frame: bytes) -> None:
-        if kind == _GOAWAY:
-            self._take_goaway(payload)
+    def receive_data(self, data: bytes) -> None:
+        if self._is_broken:
             return
-        if kind == _DATA and stream != self._stream:
-            raise RemoteProtocolError("DATA on a stream that is not open")
-        before = len(self._events)
-        for event in self._h2.receive_data(frame):
-            self._take_event(event)
-        if len(self._events) > before:
-            self._idle_frames = 0
-        else:
-            self._count_idle_frame()
+        if not data:
+            self._break("the connection was closed before the answer was whole")
+            return
+        self._has_heard = True
+        try:
+            for frame in self._reader.read(data):
+                self._take_frame(*frame)
+        except ConnectionBreach as breach:
+            # RFC 9113, 6.8: of the peer's streams none was processed, as we let it open none.
+            farewell = encode_frame(frames.GOAWAY, 0, 0, encode_number(0, breach.code))
+            self._break(f"the peer breaks HTTP/2: {breach}", farewell)
 
-    def _count_idle_frame(self) -> None:
+    def next_event(self, stream_id: int) -> Event | None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            raise LocalProtocolError("no exchange of this number is going on")
+        if not stream.events:
+            return None
+        event = stream.events.popleft()
+        if isinstance(event, BodyPart):
+            self._give_back(stream, len(event.data))
+        elif isinstance(event, RemoteProtocolError):
+            self._forget(stream)
+            raise event
+        elif isinstance(event, ResponseEnded):
+            self._forget(stream)
+        return event
+
+    def take_news(self) -> set[int]:
+        news, self._news = self._news, set()
+        return news
+
+    def cancel(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if not stream.is_over:
+            self._reset(stream, ErrorCode.CANCEL)
+        self._forget(stream)
+        self._give_back(stream, stream.untaken_bytes)
+
+    # How exchanges end
+
+    def _forget(self, stream: Stream) -> None:
+        del self._streams[stream.stream_id]
+        self._news.discard(stream.stream_id)
+
+    def _close(self, stream: Stream) -> None:
+        stream.close()
+        self._open_count -= 1
+
+    def _reset(self, stream: Stream, code: ErrorCode) -> None:
+        self._close(stream)
+        self._sender.add(frames.RST_STREAM, 0, stream.stream_id, code)
+        if len(self._resets) >= _MAX_RESETS:
+            del self._resets[next(iter(self._resets))]
+        self._resets[stream.stream_id] = stream.window
+
+    def _fail(self, stream: Stream, error: RemoteProtocolError) -> None:
+        if not stream.is_over:
+            self._close(stream)
+        stream.events.append(error)
+        self._news.add(stream.stream_id)
+        self._idle_frames = 0
+
+    def _break(self, what: str, *farewell: bytes) -> None:
+        """Nothing goes on here any more; answers that are whole can still be taken."""
+        self._is_broken = True
+        self._block = None
+        self._sender.end_with(*farewell)
+        for stream in self._open_streams():
+            self._fail(stream, RemoteProtocolError(what))
+
+    def _open_streams(self) -> list[Stream]:
+        return [stream for stream in self._streams.values() if not stream.is_over]
+
+    def _give_back(self, stream: Stream | None, size: int) -> None:
+        """Open the windows again by what was taken; only the connection's without a stream."""
+        if self._is_broken:
+            return
+        increment = self._window.give_back(size)
+        if increment:
+            self._sender.add(frames.WINDOW_UPDATE, 0, 0, increment)
+        if stream is not None and not stream.is_over:
+            increment = stream.window.give_back(size)
+            if increment:
+                self._sender.add(frames.WINDOW_UPDATE, 0, stream.stream_id, increment)
+
+    # What the peer does
+
+    def _take_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        block = self._block
+        if block is not None and (kind != frames.CONTINUATION or stream_id != block.stream_id):
+            raise _wrong("a frame within a header block")
         self._idle_frames += 1
         if self._idle_frames > _MAX_IDLE_FRAMES:
-            raise RemoteProtocolError("the peer floods us with frames that bring no answer")
+            raise _flood("frames that bring no answer further")
+        take = _TAKERS.get(kind)
+        if take is None:  # RFC 9113, 5.5: unknown, to be ignored
+            return
+        try:
+            take(self, flags, stream_id, payload)
+        except StreamBreach as breach:
+            stream = self._streams[stream_id]
+            self._reset(stream, breach.code)
+            self._fail(stream, RemoteProtocolError(f"the peer breaks HTTP/2: {breach}"))
 
-    def _take_goaway(self, payload: bytes) -> None:
+    def _stream(self, stream_id: int) -> Stream | None:
+        """The stream, None when it is over. Raises ConnectionBreach when it never was open."""
+        if stream_id >= self._next_id or not stream_id & 1:
+            raise _wrong("a frame on a stream that was never opened")
+        stream = self._streams.get(stream_id)
+        return None if stream is None or stream.is_over else stream
+
+    def _pass_over(self, stream_id: int, size: int, *, is_last: bool) -> None:
+        """A frame on a stream that is over: it crossed our reset on its way, or is a breach.
+
+        RFC 9113, 5.1.
+        """
+        window = self._resets.get(stream_id)
+        if window is None:
+            raise ConnectionBreach(ErrorCode.STREAM_CLOSED, "a frame after the end of its stream")
+        if not window.use(size):
+            raise _too_much()
+        if is_last:
+            del self._resets[stream_id]
+
+    def _progress(self, stream: Stream, *, is_last: bool) -> None:
+        self._news.add(stream.stream_id)
+        self._idle_frames = 0
+        if is_last:
+            if stream.unsent:  # answered before all was sent: nobody reads the rest
+                self._sender.add(frames.RST_STREAM, 0, stream.stream_id, ErrorCode.CANCEL)
+            self._close(stream)
+
+    def _take_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        size = len(payload)  # with its padding: RFC 9113, 6.9.1
+        if not self._window.use(size):
+            raise _too_much()
+        stream = self._stream(stream_id)
+        data = frames.strip_padding(flags & frames.PADDED, payload)
+        is_last = bool(flags & frames.END_STREAM)
+        if stream is None:
+            self._pass_over(stream_id, size, is_last=is_last)
+            self._give_back(None, size)
+            self._idle_frames -= bool(size)  # no flood: the stream's window bounds it
+            return
+        try:
+            stream.take_data(data, size, is_last=is_last)
+        except StreamBreach:
+            self._give_back(None, size)
+            raise
+        if data or is_last:
+            self._progress(stream, is_last=is_last)
+        if size > len(data):
+            self._give_back(stream, size - len(data))
+
+    def _take_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._stream(stream_id)
+        data = frames.strip_padding(flags, payload)
+        is_last = bool(flags & frames.END_STREAM)
+        if flags & frames.END_HEADERS:
+            self._take_section(stream_id, data, is_last=is_last)
+        else:
+            self._block = _Block(stream_id, is_last, bytearray(data))
+
+    def _take_continuation(self, flags: int, _: int, payload: bytes) -> None:
+        block = self._block
+        if block is None:
+            raise _wrong("a CONTINUATION of nothing")
+        block.data += payload
+        block.count += 1
+        if len(block.data) > MAX_FIELD_SECTION_BYTES or block.count > _MAX_BLOCK_FRAMES:
+            raise _flood("header fields")
+        if flags & frames.END_HEADERS:
+            self._block = None
+            self._take_section(block.stream_id, bytes(block.data), is_last=block.is_last)
+
+    def _take_section(self, stream_id: int, block: bytes, *, is_last: bool) -> None:
+        stream = self._stream(stream_id)
+        if stream is None:
+            self._pass_over(stream_id, 0, is_last=is_last)
+            return
+        stream.take_section(self._decoder.decode(block), is_last=is_last)
+        if stream.has_started:
+            self._progress(stream, is_last=is_last)
+
+    def _take_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """RFC 9113, 5.3.2: no longer of any meaning, on whatever stream."""
+
+    def _take_reset(self, _: int, stream_id: int, payload: bytes) -> None:
+        stream = self._stream(stream_id)
+        self._resets.pop(stream_id, None)
+        if stream is None:
+            return
+        code = parse_number(payload)
+        if code == ErrorCode.REFUSED_STREAM and not stream.has_started:
+            what = "the server refused the stream and did not process it"
+            self._fail(stream, RequestNotProcessed(what))
+        else:
+            what = f"the server reset the stream ({name_of(code)})"
+            self._fail(stream, RemoteProtocolError(what))
+
+    def _take_settings(self, flags: int, _: int, payload: bytes) -> None:
+        if not flags & frames.ACK:
+            self._sender.apply(payload, self._open_streams())
+        elif payload:
+            raise ConnectionBreach(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that say yes and more")
+
+    def _take_push(self, flags: int, stream_id: int, payload: bytes) -> None:
+        raise _wrong("a pushed stream, which we have switched off")
+
+    def _take_ping(self, flags: int, _: int, payload: bytes) -> None:
+        if not flags & frames.ACK:
+            self._sender.add_pong(payload)
+
+    def _take_goaway(self, _: int, __: int, payload: bytes) -> None:
         """RFC 9113, 6.8: streams above the last one named were not processed."""
         if len(payload) < 8:
-            raise RemoteProtocolError("a GOAWAY frame that is too short")
-        last, code = struct.unpack_from(">II", payload)
-        self._is_going_away = True
-        if self._is_active and (last & _STREAM_MASK) < self._stream:
-            raise RequestNotProcessed(
-                f"the server is leaving (GOAWAY {_CODES.get(code, code)}) and did not process the "
-                "request"
-            )
+            raise ConnectionBreach(ErrorCode.FRAME_SIZE_ERROR, "a GOAWAY that is too short")
+        last, code = parse_number(payload) & MAX_STREAM_ID, parse_number(payload, 1)
+        if self._last_processed is not None and last > self._last_processed:
+            raise _wrong("a GOAWAY that takes another one back")
+        self._last_processed = last
+        what = f"the server is leaving (GOAWAY {name_of(code)}) and did not process the request"
+        for stream in self._open_streams():
+            if stream.stream_id > last:
+                self._fail(stream, RequestNotProcessed(what))
 
-    def _take_event(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.ResponseReceived):
-            self._take_head(event)
-        elif isinstance(event, h2.events.DataReceived):
-            self._take_data(event)
-        elif isinstance(event, h2.events.StreamEnded):
-            self._take_stream_end()
-        elif isinstance(event, h2.events.StreamReset):
-            self._take_reset(event)
-        elif isinstance(event, h2.events.PushedStreamReceived):
-            raise RemoteProtocolError("a pushed stream, which we have switched off")
+    def _take_window_update(self, _: int, stream_id: int, payload: bytes) -> None:
+        increment = parse_number(payload) & frames.MAX_WINDOW_BYTES
+        if not stream_id:
+            self._sender.open_window(increment)
+        elif (stream := self._stream(stream_id)) is not None:
+            self._sender.open_stream_window(stream, increment)
 
-    def _take_head(self, event: h2.events.ResponseReceived) -> None:
-        pairs = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
-        status = next((value for name, value in pairs if name == b":status"), b"")
-        if not (len(status) == 3 and status.isdigit()):
-            raise RemoteProtocolError("an answer without a :status of three digits")
-        headers: Headers = tuple(
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in pairs
-            if not name.startswith(b":")
+
+_TAKERS: dict[int, Callable[[HTTP2Connection, int, int, bytes], None]] = {
+    frames.DATA: HTTP2Connection._take_data,
+    frames.HEADERS: HTTP2Connection._take_headers,
+    frames.PRIORITY: HTTP2Connection._take_priority,
+    frames.RST_STREAM: HTTP2Connection._take_reset,
+    frames.SETTINGS: HTTP2Connection._take_settings,
+    frames.PUSH_PROMISE: HTTP2Connection._take_push,
+    frames.PING: HTTP2Connection._take_ping,
+    frames.GOAWAY: HTTP2Connection._take_goaway,
+    frames.WINDOW_UPDATE: HTTP2Connection._take_window_update,
+    frames.CONTINUATION: HTTP2Connection._take_continuation,
+}
+
+
+def _opening(window_bytes: int) -> bytes:
+    settings = {
+        # Stateless header blocks: nothing that the peer chooses is kept between answers.
+        Setting.HEADER_TABLE_SIZE: 0,
+        Setting.ENABLE_PUSH: 0,
+        Setting.INITIAL_WINDOW_SIZE: window_bytes,
+        Setting.MAX_HEADER_LIST_SIZE: MAX_FIELD_SECTION_BYTES,
+    }
+    return b"".join(
+        (
+            frames.PREFACE,
+            encode_frame(frames.SETTINGS, 0, 0, frames.encode_settings(settings)),
+            encode_frame(frames.WINDOW_UPDATE, 0, 0, encode_number(window_bytes)),
         )
-        self._has_status = True
-        self._events.append(ResponseStarted(int(status), headers))
-
-    def _take_data(self, event: h2.events.DataReceived) -> None:
-        if not self._has_status:
-            raise RemoteProtocolError("a body before the header fields")
-        length = event.flow_controlled_length or 0
-        if length:
-            self._h2.acknowledge_received_data(length, self._stream)
-        if event.data:
-            self._events.append(BodyPart(bytes(event.data)))
-
-    def _take_stream_end(self) -> None:
-        self._is_active = False
-        if self._unsent:  # answered before all was sent: what is left would be a surplus there
-            self._is_broken = True
-        self._events.append(ResponseEnded())
-
-    def _take_reset(self, event: h2.events.StreamReset) -> None:
-        if not self._is_active:
-            return  # after a whole answer: the server wants no more of the request's body
-        self._is_broken = True
-        code = int(event.error_code or 0)
-        if code == h2.errors.ErrorCodes.REFUSED_STREAM and not self._has_status:
-            raise RequestNotProcessed("the server refused the stream and did not process it")
-        raise RemoteProtocolError(f"the server reset the stream ({_CODES.get(code, code)})")
+    )
 
 
-class _FrameSplitter:
-    """Bytes to whole frames, each at most 16384 bytes of payload."""
+def _wrong(what: str) -> ConnectionBreach:
+    return ConnectionBreach(ErrorCode.PROTOCOL_ERROR, what)
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._is_first = True
 
-    def split(self, data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
-        """Type, stream, payload and the whole frame of each that is complete."""
-        self._buffer += data
-        while len(self._buffer) >= _HEADER_BYTES:
-            high, low, kind, _, stream = struct.unpack_from(">HBBBI", self._buffer)
-            length = high << 8 | low
-            self._check(length, kind)
-            end = _HEADER_BYTES + length
-            if len(self._buffer) < end:
-                return
-            frame = bytes(self._buffer[:end])
-            del self._buffer[:end]
-            yield kind, stream & _STREAM_MASK, frame[_HEADER_BYTES:], frame
+def _too_much() -> ConnectionBreach:
+    return ConnectionBreach(ErrorCode.FLOW_CONTROL_ERROR, "more data than we allowed")
 
-    def _check(self, length: int, kind: int) -> None:
-        if self._is_first and kind != _SETTINGS:
-            raise RemoteProtocolError(
-                "the peer does not speak HTTP/2 here (its first bytes are no SETTINGS frame)"
-            )
-        self._is_first = False
-        if length > _MAX_FRAME_BYTES:
-            raise RemoteProtocolError(f"a frame of {length} bytes, more than we allow")
+
+def _flood(of_what: str) -> ConnectionBreach:
+    return ConnectionBreach(ErrorCode.ENHANCE_YOUR_CALM, f"a flood of {of_what}")

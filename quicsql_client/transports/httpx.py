@@ -30,7 +30,7 @@ from ..errors import (
 from ..options import ClientOptions
 from ..renewal import TLSKeeper
 from ..wire.messages import Headers, Request, Response
-from .base import AsyncTransport, Transport, check_request
+from .base import CONNECTION_FIELDS, AsyncTransport, Transport, check_request
 from .failures import refuse_encoded
 
 __all__ = [
@@ -43,17 +43,7 @@ __all__ = [
 ]
 
 # Framing is the connection's own business, and only identity is understood.
-_NOT_FORWARDED = frozenset(
-    {
-        "host",
-        "connection",
-        "content-length",
-        "transfer-encoding",
-        "accept-encoding",
-        "te",
-        "upgrade",
-    }
-)
+_NOT_FORWARDED = CONNECTION_FIELDS | {"host", "content-length", "accept-encoding", "te"}
 _FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 # Ours for theirs; the first that fits, so finer classes come first. True: the server may have
 # acted.

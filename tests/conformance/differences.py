@@ -1,6 +1,6 @@
 """Where our server means to answer otherwise than upstream.
 
-Every entry has to hold: a step that no longer differs fails its case's test.
+Every entry has to hold: a step that no longer differs fails its test.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from collections.abc import Mapping
 _SEQUENCE = "an error in sequence carries message and code: clients match codes"
 _PROBES = "version probes answer without credentials: libSQL's clients probe without them"
 _UNPADDED = "blobs are accepted without base64 padding: libSQL's Python client sends them so"
-_TRANSACTIONS = "no BEGIN, COMMIT or SAVEPOINT on /query: it would bind a shared connection"
+_SENT_AWAY = "session tokens of a device that was sent away are refused"
 _MVCC = "the backend mvcc is refused by name: an in-package server has no such container"
-_SENT_AWAY = "session tokens of a device that was sent away are refused: 401, not 403"
 
 INTENDED: Mapping[tuple[str, int], str] = {
     ("x-sequence-fails-midway", 0): _SEQUENCE,
@@ -24,8 +23,6 @@ INTENDED: Mapping[tuple[str, int], str] = {
     ("x-blob-bad", 0): _UNPADDED,
     ("x-cursor-bad-value", 1): _UNPADDED,
     ("x-errors-text-pk", 0): "true counters: the recorded row id is that of a statement before",
-    ("x-native-errors", 7): _TRANSACTIONS,
-    ("x-native-errors", 8): _TRANSACTIONS,
     ("x-enroll-session-of-enrolled", 4): _SENT_AWAY,
     **{("x-admin-create-backends", step): _MVCC for step in (8, 9, 10, 11)},
 }

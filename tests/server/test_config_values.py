@@ -235,6 +235,11 @@ def test_the_default_of_every_key(load_yaml: LoadYAML, path: str) -> None:
     assert type(found) is type(_DEFAULTS[path]) or isinstance(found, float)
 
 
+def test_no_buffer_and_no_subscribers_are_the_defaults(load_yaml: LoadYAML) -> None:
+    feed = load_yaml("changefeed: {buffer: 0, max_subscribers: 0}").config.changefeed
+    assert (feed.buffer, feed.max_subscribers) == (1024, 128)
+
+
 def test_what_is_not_positive_in_limits_is_the_default(load_yaml: LoadYAML) -> None:
     text = """
     limits:

@@ -83,7 +83,7 @@ def _number(text: str) -> int | None:
 async def _frames(exchange: Exchange, subscription: Subscription) -> AsyncGenerator[bytes, None]:
     clock = asyncio.get_running_loop().time
     beat = clock() + HEARTBEAT_S
-    events = subscription.opening
+    events, subscription.opening = subscription.opening, ()  # there may be many: sent, let go
     while True:
         for piece in _pieces(events):
             if subscription.is_cut:
@@ -95,6 +95,7 @@ async def _frames(exchange: Exchange, subscription: Subscription) -> AsyncGenera
         if clock() >= beat:
             if not _may_read(exchange):
                 return
+            _note_visit(exchange)
             yield PING
             beat = clock() + HEARTBEAT_S
 
@@ -103,6 +104,13 @@ def _may_read(exchange: Exchange) -> bool:
     """By the grants of now, not those of the request's beginning."""
     policy = exchange.services.current().policy
     return policy.level(exchange.database, exchange.principal.name) >= Level.READ_ONLY
+
+
+def _note_visit(exchange: Exchange) -> None:
+    """A device that only listens is not idle."""
+    enrolment = exchange.services.enrolment
+    if enrolment is not None:
+        enrolment.devices.note_visit(exchange.principal.name)
 
 
 def _pieces(events: Sequence[Event]) -> Iterator[bytes]:

@@ -32,8 +32,8 @@ class Link:
     others.
 
     database: its name. caps: those of the statement that runs. touched: what was touched since the
-    connection was as new. is_stateless: whether a request of no stream uses it now. changes: where
-    committed rows are told, None for nowhere.
+    connection was as new. changes: where committed rows are told, None for nowhere. is_stateless:
+    whether a request of no stream uses it now.
     """
 
     def __init__(self, opener: Opener, changes: ChangeLog | None = None) -> None:
@@ -152,7 +152,6 @@ class Link:
         self.watch.start(math.inf)
         with contextlib.suppress(apsw.Error):
             connection.execute("ROLLBACK")
-        self.tell_changes()
 
     def close(self) -> None:
         """Closes the connection; the next use opens a new one."""
@@ -193,7 +192,7 @@ class Link:
             self._recorder.look_out(sql)
 
     def tell_changes(self) -> None:
-        """Tells what was committed; after every statement, so that none waits for the next."""
+        """Tells what was committed: after every statement, as commits behind it wait for that."""
         if self._recorder is not None:
             self._recorder.tell()
 

@@ -5,9 +5,12 @@ long as changes are captured the update hook has to do, which misses the rows th
 What cannot be told row by row is told as "more than can be told", never left out.
 
     idle --row--> noting --commit hook--> ticket taken --statement ends--> told, idle
-                    |                          \\-- transaction still open: noting again
+                    |                          \\-- rollback hook: the commit failed; idle
                     |-- rollback hook: idle
                     \\-- too many rows: deaf (no hook) until the transaction is over
+
+SQLite calls the commit hook when it has all the locks that it needs: a COMMIT that finds the file
+busy does not come so far, and one that fails later is rolled back at once.
 
 Source: protocol/operations.md, GET /<db>/changes; SQLite, sqlite3_preupdate_hook and
 sqlite3_update_hook.
@@ -20,7 +23,7 @@ from typing import Final
 import apsw
 
 from ...wire.sse import Operation
-from .change_log import ChangeLog, Changes, RowChange, Ticket
+from .change_log import ChangeLog, RowChange, Ticket
 
 __all__ = ["MAX_NAME_LENGTH", "MAX_ROWS", "ChangeRecorder"]
 
@@ -64,12 +67,7 @@ class ChangeRecorder:
     def tell(self) -> None:
         """Tells what the last statement committed. Before the connection is closed, too."""
         self._has_rowid.clear()
-        if self._ticket is not None:
-            if self._connection.in_transaction:  # COMMIT found the file busy
-                self._rows = self._committing
-                self._settle(())
-            else:
-                self._settle(_told(self._committing))
+        self._settle(is_committed=True)
         if self._rows is None and not self._connection.in_transaction:
             self._rows = []
             self._set_hook()
@@ -144,21 +142,23 @@ class ChangeRecorder:
 
     def _on_commit(self) -> bool:
         """Under the write lock, just before the commit. False: go on."""
-        # The one before was no statement of a cursor: a blob that was written.
-        self._settle(_told(self._committing))
+        # The one before was no statement that ended: a blob was written.
+        self._settle(is_committed=True)
         if self._rows is None or self._rows:
             self._ticket, self._committing = self._log.take_ticket(), self._rows
         self._begin_anew()
         return False
 
     def _on_rollback(self) -> None:
-        self._settle(())
+        self._settle(is_committed=False)
         self._begin_anew()
 
-    def _settle(self, changes: Changes) -> None:
+    def _settle(self, *, is_committed: bool) -> None:
         ticket, self._ticket = self._ticket, None
+        rows, self._committing = self._committing, []
         if ticket is not None:
-            self._log.settle(ticket, changes)
+            told = tuple(rows) if rows is not None else None
+            self._log.settle(ticket, told if is_committed else ())
 
     def _begin_anew(self) -> None:
         self._rows = None if self._rows is None else []
@@ -183,7 +183,3 @@ class ChangeRecorder:
             self._connection.set_update_hook(None)
         else:
             self._connection.preupdate_hook(None, id=self)
-
-
-def _told(rows: list[RowChange] | None) -> Changes:
-    return None if rows is None else tuple(rows)

@@ -211,8 +211,9 @@ def _stepped_once(link: Link, step: Step, values: tuple[Value, ...], keeps_rows:
     cursor.exec_trace = note
     try:
         # A prepared PRAGMA would not set again what it set, and would repeat what it said. ATTACH
-        # is asked about each time.
-        can_cache = not step.touch & (Touch.PRAGMA | Touch.ATTACH)
+        # is asked about each time. A kept CREATE would be prepared anew in its first step, by the
+        # schema of before another connection's DROP, past what heals that.
+        can_cache = not step.touch & (Touch.PRAGMA | Touch.ATTACH | Touch.SCHEMA)
         cursor.execute(step.sql, values, can_cache=can_cache)
         if not keeps_rows:
             discard_rows(cursor)

@@ -181,6 +181,19 @@ async def test_an_adapter_binds_its_class(connection: AsyncConnection) -> None:
     assert await (await connection.execute("SELECT ?", [Length()])).fetchone() == (7,)
 
 
+async def test_an_adapter_that_fails_is_named(
+    connection: AsyncConnection, counter: AsyncCounter
+) -> None:
+    class Odd:
+        """Its adapter fails."""
+
+    register_adapter(Odd, lambda odd: 1 // 0)
+    counter.taken()
+    with pytest.raises(ProgrammingError, match="adapter of Odd failed with ZeroDivisionError"):
+        await connection.execute("SELECT ?", [Odd()])
+    assert counter.taken() == []
+
+
 @pytest.mark.parametrize(
     ("sql", "args", "text"),
     [
@@ -245,7 +258,7 @@ async def test_executemany_of_nothing_and_of_a_generator(
     assert cursor.rowcount == 3
     await cursor.executemany("INSERT INTO t(v) VALUES (?) RETURNING id", [("x",), ("y",)])
     assert cursor.rowcount == 2
-    assert cursor.description is None
+    assert await cursor.fetchall() == [(4,), (5,)]
 
 
 async def test_script_takes_no_parameters(connection: AsyncConnection) -> None:

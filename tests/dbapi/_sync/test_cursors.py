@@ -183,6 +183,17 @@ def test_an_adapter_binds_its_class(connection: Connection) -> None:
     assert connection.execute("SELECT ?", [Length()]).fetchone() == (7,)
 
 
+def test_an_adapter_that_fails_is_named(connection: Connection, counter: Counter) -> None:
+    class Odd:
+        """Its adapter fails."""
+
+    register_adapter(Odd, lambda odd: 1 // 0)
+    counter.taken()
+    with pytest.raises(ProgrammingError, match="adapter of Odd failed with ZeroDivisionError"):
+        connection.execute("SELECT ?", [Odd()])
+    assert counter.taken() == []
+
+
 @pytest.mark.parametrize(
     ("sql", "args", "text"),
     [
@@ -245,7 +256,7 @@ def test_executemany_of_nothing_and_of_a_generator(
     assert cursor.rowcount == 3
     cursor.executemany("INSERT INTO t(v) VALUES (?) RETURNING id", [("x",), ("y",)])
     assert cursor.rowcount == 2
-    assert cursor.description is None
+    assert cursor.fetchall() == [(4,), (5,)]
 
 
 def test_script_takes_no_parameters(connection: Connection) -> None:

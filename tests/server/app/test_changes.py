@@ -39,6 +39,9 @@ from tests.fix_server_process import WAIT_S, Authorities, Serve
 
 NO_ACCESS = "forbidden: no access to this database"
 LEVELS = {"writer": "read-write", "reader": "read-only"}
+FIVE_THOUSAND = (
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 5000) SELECT x FROM c"
+)
 SMALL = ChangefeedConfig(enabled=True, buffer=4, max_subscribers=2)
 EMPTY = Config(
     auth=AuthConfig(principals=(by_token("reader", "ro-token"), by_token("stranger", "no-token"))),
@@ -162,10 +165,7 @@ async def test_a_long_replay_comes_in_pieces(start: Start) -> None:
     async with start(Config(databases=(stored("app"),), changefeed=feed)) as running:
         client = running.client()
         await client.query("CREATE TABLE t(id INTEGER PRIMARY KEY)")
-        await client.query(
-            "INSERT INTO t WITH RECURSIVE c(x) AS"
-            " (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 5000) SELECT x FROM c"
-        )
+        await client.query(f"INSERT INTO t {FIVE_THOUSAND}")
         assert running.registry.feeds is not None
         running.registry.feeds.close()
         sizes: list[int] = []
@@ -176,6 +176,22 @@ async def test_a_long_replay_comes_in_pieces(start: Start) -> None:
         answer = await client.send("GET", "/app/changes?since=1", on_sent=note)
         assert read(answer.body) == [Ready(5000), *inserted(*range(2, 5001), first=2)]
         assert max(sizes) < 2 * api.PIECE_BYTES < sum(sizes)
+
+
+async def test_nothing_follows_when_the_principal_is_gone(start: Start) -> None:
+    """Not even what was missed and is not sent yet."""
+    feed = ChangefeedConfig(enabled=True, buffer=5000)
+    async with start(Config(databases=(stored("app"),), changefeed=feed)) as running:
+        client = running.client()
+        await client.query("CREATE TABLE t(id INTEGER PRIMARY KEY)")
+        await client.query(f"INSERT INTO t {FIVE_THOUSAND}")
+
+        async def end(message: Mapping[str, Any]) -> None:
+            assert running.registry.feeds is not None
+            running.registry.feeds.end_of_principals({""})
+
+        answer = await client.send("GET", "/app/changes?since=1", on_sent=end)
+        assert (answer.status, answer.body) == (200, b"")
 
 
 async def test_a_session_token_is_renewed_by_a_feed_too(start: Start) -> None:  # 171
@@ -470,7 +486,10 @@ async def test_a_lost_grant_is_found_at_the_heartbeat(
 
 
 @pytest.mark.parametrize("how", ["principal", "grant"])
-async def test_a_reload_closes_the_feeds_of_who_lost(desk: Desk, how: str) -> None:
+async def test_a_reload_closes_the_feeds_of_who_lost(
+    desk: Desk, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "HEARTBEAT_S", 3600.0)  # it does not wait for that
     config = desk.server._config
     (app,) = config.databases
     without = msgspec.structs.replace(app, grants=grants(writer="read-write"))

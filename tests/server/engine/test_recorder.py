@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ import pytest_asyncio
 from quicsql_client.server.engine import Access, Caps, EngineError, SQLFailure, StatementTimeout
 from quicsql_client.server.engine.change_log import ChangeLog, Changes
 from quicsql_client.server.engine.changesets import OnConflict, apply_changeset
+from quicsql_client.server.engine.link import Link
 from quicsql_client.server.engine.recorder import MAX_NAME_LENGTH, MAX_ROWS
 from quicsql_client.server.registry import Database, PinnedConnection
 from quicsql_client.types import Statement
@@ -32,11 +34,12 @@ MANY = (
 
 
 class Recorded(Desk):
-    """A database and the transactions that it has told."""
+    """A database and the transactions that it has told. heard: set when it tells some."""
 
-    def __init__(self, database: Database, commits: list[Changes]) -> None:
+    def __init__(self, database: Database, commits: list[Changes], heard: asyncio.Event) -> None:
         super().__init__(database)
         self._commits = commits
+        self.heard = heard
 
     def told(self) -> list[Any]:
         """What was told since it was last asked: for each transaction its rows as "table op rowid",
@@ -67,11 +70,16 @@ async def record(tmp_path: Path) -> AsyncIterator[Record]:
 
     async def open_one(settings: Settings = WAL) -> Recorded:
         commits: list[Changes] = []
-        log = ChangeLog(commits.extend)
-        database = Database(settings, str(tmp_path), Caps(), changes=log)
+        heard = asyncio.Event()
+
+        def hear(new: list[Changes]) -> None:
+            commits.extend(new)
+            heard.set()
+
+        database = Database(settings, str(tmp_path), Caps(), changes=ChangeLog(hear))
         opened.append(database)
         await database.warm()
-        return Recorded(database, commits)
+        return Recorded(database, commits, heard)
 
     yield open_one
     for database in opened:
@@ -182,19 +190,18 @@ async def test_a_table_whose_name_comes_back(desk: Recorded) -> None:
     assert desk.told() == [["w insert 0"]]
 
 
-async def test_a_blob_that_is_written_in_place(desk: Recorded) -> None:
-    await desk.run("INSERT INTO t VALUES(5, zeroblob(10))")
+async def test_blobs_that_are_written_in_place(desk: Recorded) -> None:
+    await desk.run("CREATE TABLE b(id INTEGER PRIMARY KEY, v)")
+    await desk.run("INSERT INTO b VALUES(5, zeroblob(10)), (6, zeroblob(10))")
     desk.told()
 
     def write(connection: apsw.Connection) -> None:
-        with connection.blob_open("main", "t", "v", 5, True) as blob:
-            blob.write(b"xx")
+        for rowid in (5, 6):
+            with connection.blob_open("main", "b", "v", rowid, True) as blob:
+                blob.write(b"xx")
 
-    await desk.run("DROP TABLE t; CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
-    await desk.run("INSERT INTO t VALUES(5, zeroblob(10))")
-    desk.told()
     await desk.call(write)
-    assert desk.told() == [["t update 5"]]
+    assert desk.told() == [["b update 5"], ["b update 6"]]
 
 
 async def test_a_changeset_that_is_applied(desk: Recorded) -> None:
@@ -313,6 +320,33 @@ async def test_a_commit_that_a_foreign_key_refuses(record: Record) -> None:
     assert desk.told() == []
 
 
+async def test_a_commit_that_fails_after_its_hook(desk: Recorded) -> None:
+    def work(connection: apsw.Connection) -> None:
+        connection.execute("INSERT INTO t VALUES(3, 3)")
+        connection.set_commit_hook(lambda: True, id="refuses")
+        for sql in ("INSERT INTO t VALUES(4, 4)", "BEGIN; INSERT INTO t VALUES(5, 5); COMMIT"):
+            with pytest.raises(apsw.ConstraintError):
+                connection.execute(sql)
+        connection.set_commit_hook(None, id="refuses")
+        connection.execute("INSERT INTO t VALUES(6, 6)")
+
+    await desk.call(work)
+    assert desk.told() == [["t insert 3"], ["t insert 6"]]
+
+
+async def test_a_commit_is_told_while_its_script_goes_on(desk: Recorded) -> None:
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"
+    stream = await desk.stream()
+    desk.heard.clear()
+    script = asyncio.create_task(stream.sequence(f"INSERT INTO t VALUES(3, 3); {endless}"))
+    async with asyncio.timeout(LONG_S):
+        await desk.heard.wait()
+    assert (desk.told(), script.done()) == ([["t insert 3"]], False)
+    stream.interrupt()
+    with pytest.raises(StatementTimeout):
+        await script
+
+
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 async def test_a_commit_that_finds_the_file_busy(record: Record, end: str) -> None:
     """In the rollback journal a reader keeps a writer from its commit; the transaction goes on."""
@@ -357,6 +391,23 @@ async def test_work_with_transactions_of_its_own(desk: Recorded) -> None:
 
     await desk.call(work)
     assert desk.told() == [["t insert 3"], ["t insert 6"], ["t delete 6"]]
+
+
+async def test_a_connection_that_is_closed_leaves_nothing_untold(desk: Recorded) -> None:
+    worker = desk.database._main
+    assert worker is not None
+
+    def work(link: Link) -> None:
+        link.begin_capture(())
+        link.connection.execute("INSERT INTO t VALUES(3, 3)")
+        link.close()
+        assert link.capture is None
+        link.connection.execute("BEGIN; REPLACE INTO t VALUES(3, 4)")
+        link.close()
+
+    await worker.run(work, math.inf, settles=True)
+    await desk.run("INSERT INTO t VALUES(5, 5)")
+    assert desk.told() == [["t insert 3"], ["t insert 5"]]
 
 
 @pytest.mark.parametrize("settings", [WAL, ROLLBACK])
