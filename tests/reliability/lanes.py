@@ -52,14 +52,21 @@ class Lane(ABC):
         certificate, key = deployment.pki.client(book.owner)
         context = ssl.create_default_context(cafile=str(deployment.pki.root_ca))
         context.load_cert_chain(certificate, key)
-        transport = httpx.AsyncHTTPTransport(verify=context, http1=is_http1, http2=not is_http1)
-        self.http = httpx.AsyncClient(
-            base_url=f"https://{address}/{DATABASE}", transport=transport, timeout=_TIMEOUT_S
-        )
+        self._base_url = f"https://{address}/{DATABASE}"
+        self._versions: dict[str, Any] = {"http1": is_http1, "http2": not is_http1}
+        self._context = context
+        self.http = self.open_http()
+        self._transport = httpx.AsyncHTTPTransport(verify=context, **self._versions)
         if is_http1:
-            self.client = AsyncClient.h2tls(address, with_transport(transport))
+            self.client = AsyncClient.h2tls(address, with_transport(self._transport))
         else:
             self.client = AsyncClient.h2tls(address, *deployment.options(book.owner))
+
+    def open_http(self) -> httpx.AsyncClient:
+        """A client with connections of its own, for what is streamed."""
+        return httpx.AsyncClient(
+            base_url=self._base_url, verify=self._context, timeout=_TIMEOUT_S, **self._versions
+        )
 
     @abstractmethod
     async def work(self) -> None:
@@ -70,7 +77,7 @@ class Lane(ABC):
         name = type(self).__name__.lower()
         try:
             await self.work()
-        except (Error, httpx.HTTPError) as error:
+        except (Error, httpx.HTTPError, TimeoutError) as error:
             if isinstance(error, OperationalError) and error.code == _BUSY:
                 self.tally.done[f"{name} busy"] += 1
             else:
@@ -91,6 +98,7 @@ class Lane(ABC):
 
     async def aclose(self) -> None:
         await self.client.aclose()
+        await self._transport.aclose()
         await self.http.aclose()
 
     def insert(self) -> tuple[str, tuple[int, str, str]]:
@@ -203,11 +211,24 @@ class Feed(Lane):
         self._last: int | None = None  # None: not subscribed yet
         self._owed_after = 0  # rows up to this number may have been written before we looked
         self._seen: set[int] = set()
+        self._is_over = False
 
     async def work(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._chance.uniform(1.0, 5.0)):
-                await self._follow(lambda: False)
+        self._is_over = False
+        ending = asyncio.create_task(self._end_later())
+        async with asyncio.timeout(_TIMEOUT_S):
+            await self._follow(lambda: self._is_over)
+            await ending
+
+    async def _end_later(self) -> None:
+        """Ends the subscription by a change that it is told of: a cancelled request breaks httpx's
+        HTTP/2 connection.
+        """
+        await asyncio.sleep(self._chance.uniform(1.0, 5.0))
+        self._is_over = True
+        sql, row = self.insert()
+        result = await self.client.execute(DATABASE, sql, row)
+        self.book.acknowledge(row[0], result.last_insert_id)
 
     async def finish(self) -> None:
         if self._last is None:
@@ -222,7 +243,10 @@ class Feed(Lane):
     async def _follow(self, is_enough: Callable[[], bool]) -> None:
         decoder = FeedDecoder(max_event_bytes=100_000)
         query = {"tables": self.book.table, "since": str(self._last or "")}
-        async with self.http.stream("GET", "/changes", params=query) as response:
+        async with (
+            self.open_http() as http,  # closed with it: httpx does not tell the server otherwise
+            http.stream("GET", "/changes", params=query) as response,
+        ):
             response.raise_for_status()
             async for piece in response.aiter_bytes():
                 for event in decoder.feed(piece):
