@@ -45,7 +45,7 @@ from .errors import (
     Warning,
     WriteTimeout,
 )
-from .types import Arguments, Result, Row, Statement, Value
+from .types import Arguments, Description, Result, Row, Statement, Value
 
 if TYPE_CHECKING:
     from ._async.client import AsyncClient
@@ -96,6 +96,7 @@ __all__ = [
     "ConnectionURL",
     "DataError",
     "DatabaseError",
+    "Description",
     "Error",
     "IntegrityError",
     "InterfaceError",

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from .errors import ProgrammingError, TruncatedError
 
-__all__ = ["Arguments", "Result", "Row", "Statement", "Value"]
+__all__ = ["Arguments", "Description", "Result", "Row", "Statement", "Value"]
 
 Value: TypeAlias = int | float | str | bytes | None
 """A cell: one of SQLite's five storage classes (NULL, INTEGER, REAL, TEXT, BLOB)."""
@@ -79,3 +79,17 @@ class Result:
             raise TruncatedError(
                 "the server's row or byte cap cut this result; its rows are only the beginning"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a statement is, by `describe`.
+
+    params: for each place of binding the name with its sign, or None for `?`. columns: name, and
+    declared type or None. is_readonly: SQLite's own flag.
+    """
+
+    params: tuple[str | None, ...] = ()
+    columns: tuple[tuple[str, str | None], ...] = ()
+    is_explain: bool = False
+    is_readonly: bool = False

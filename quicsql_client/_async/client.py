@@ -9,11 +9,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..endpoint import Endpoint
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DatabaseError
 from ..operations import Operation
+from ..operations.changeset import (
+    OnConflict,
+    apply_changeset,
+    concat_changesets,
+    invert_changeset,
+)
 from ..operations.health import health
-from ..operations.query import StatementLike, batch, query
+from ..operations.query import StatementLike, batch, pipeline, query
 from ..operations.transaction import TransactionMode
+from ..operations.transfer import export
 from ..options import ClientOptions, Option
 from ..renewal import TLSStatus
 from ..types import Arguments, Result, Statement
@@ -102,6 +109,16 @@ class AsyncClient:
         """
         return await self._run(batch(database, statements))
 
+    async def pipeline(
+        self, database: str, statements: Iterable[StatementLike]
+    ) -> list[Result | DatabaseError]:
+        """Run statements one by one in one request. Not atomic: one that fails stops no other.
+
+        Each gives its Result, or its error (not raised), with `failed_index` and `sql`; so nothing
+        of what happened is hidden. Where all or none is to happen, use `batch`.
+        """
+        return await self._run(pipeline(database, statements))
+
     def transaction(self, database: str, mode: TransactionMode = "deferred") -> AsyncTransaction:
         """A transaction for a `with` block: commits at its end, rolls back on an exception."""
         return AsyncTransaction(self._channel, database, mode)
@@ -109,6 +126,37 @@ class AsyncClient:
     def stream(self, database: str) -> AsyncStream:
         """A Hrana stream for a `with` block: statements that share one connection of the server."""
         return AsyncStream(self._channel, database)
+
+    async def apply_changeset(
+        self,
+        database: str,
+        changeset: bytes,
+        on_conflict: OnConflict = "abort",
+        tables: Iterable[str] = (),
+    ) -> None:
+        """Make the changes that a stream recorded (`start_capture`), of these tables or of all.
+
+        on_conflict: where rows are not as they were, "abort" undoes everything and raises
+        DatabaseError, "omit" leaves that change out, "replace" lets it win. Tables that the
+        database has not are passed over. Source: protocol/operations.md, Changesets.
+        """
+        await self._run(apply_changeset(database, changeset, on_conflict, tables))
+
+    async def invert_changeset(self, database: str, changeset: bytes) -> bytes:
+        """The changeset that undoes this one. The database is asked, and stays as it is."""
+        return await self._run(invert_changeset(database, changeset))
+
+    async def concat_changesets(self, database: str, first: bytes, second: bytes) -> bytes:
+        """One changeset for both, in this order. The database is asked, and stays as it is."""
+        return await self._run(concat_changesets(database, first, second))
+
+    async def export(self, database: str) -> bytes:
+        """The whole database as the bytes of a SQLite file; write them to one to open it.
+
+        Held in memory, so `with_max_response` caps it. Raises: DataError where it is larger than
+        the server's cap; ResponseTooLarge.
+        """
+        return await self._run(export(database))
 
     async def health(self) -> None:
         """Returns when the server answers that it is well. Raises OperationalError otherwise."""
