@@ -45,7 +45,7 @@ from .errors import (
     Warning,
     WriteTimeout,
 )
-from .types import Arguments, Description, Result, Row, Statement, Value
+from .types import Arguments, Description, Enrollment, Result, Row, SessionToken, Statement, Value
 
 if TYPE_CHECKING:
     from ._async.client import AsyncClient
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         with_certificate_check,
         with_client_cert,
         with_connect_timeout,
+        with_ed25519,
         with_insecure_auth_allowed,
         with_max_response,
         with_min_tls,
@@ -76,10 +77,12 @@ if TYPE_CHECKING:
         with_transport,
     )
     from .renewal import TLSStatus
+    from .ssh_agent import AgentKey, SSHAgent
     from .url import URL_PARAMETERS, ConnectionURL, parse_url
 
 __all__ = [
     "URL_PARAMETERS",
+    "AgentKey",
     "Arguments",
     "AsyncClient",
     "AsyncStream",
@@ -97,6 +100,7 @@ __all__ = [
     "DataError",
     "DatabaseError",
     "Description",
+    "Enrollment",
     "Error",
     "IntegrityError",
     "InterfaceError",
@@ -116,6 +120,8 @@ __all__ = [
     "ResponseTooLarge",
     "Result",
     "Row",
+    "SSHAgent",
+    "SessionToken",
     "Statement",
     "Stream",
     "StreamExpiredError",
@@ -136,6 +142,7 @@ __all__ = [
     "with_certificate_check",
     "with_client_cert",
     "with_connect_timeout",
+    "with_ed25519",
     "with_insecure_auth_allowed",
     "with_max_response",
     "with_min_tls",
@@ -150,6 +157,8 @@ _LATE = {
         ("CertificateEnvironment", "CertificateFiles", "CertificateSource", "PKCS12File"),
         ".certificate_sources",
     ),
+    "AgentKey": ".ssh_agent",
+    "SSHAgent": ".ssh_agent",
     "TLSStatus": ".renewal",
     "AsyncClient": "._async.client",
     "AsyncStream": "._async.stream",

@@ -60,7 +60,7 @@ _STORE = (
 )
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
-    *("endpoint", "errors", "renewal", "types", "url"),
+    *("endpoint", "errors", "renewal", "ssh_agent", "types", "url"),
 )
 
 # Name below quicsql_client (or a full name) -> what it may import; the longest name counts.
@@ -77,9 +77,12 @@ _TABLE: dict[str, Layer] = {
     "pki.*": _layer("errors", libraries="cryptography", not_standard=_IO, pure=True),
     "certificates": _layer("pki.*", "errors", libraries="cryptography"),
     "certificate_sources": _layer("certificates", "errors", libraries="cryptography"),
+    "ssh_agent": _layer("errors"),
+    "ed25519_keys": _layer("auth", "certificates", "errors", "ssh_agent", libraries="cryptography"),
     "endpoint": _layer("errors"),
     "options": _layer(
-        *("auth", "certificate_sources", "certificates", "endpoint", "errors", "types", "_version")
+        *("auth", "certificate_sources", "certificates", "endpoint", "errors", "types", "_version"),
+        "ed25519_keys",
     ),
     "tls": _layer(
         *("certificates", "endpoint", "options", "pki.*", "errors"), libraries="cryptography"

@@ -23,7 +23,7 @@ from ..operations.transaction import TransactionMode
 from ..operations.transfer import export
 from ..options import ClientOptions, Option
 from ..renewal import TLSStatus
-from ..types import Arguments, Result, Statement
+from ..types import Arguments, Enrollment, Result, SessionToken, Statement
 from ..url import parse_url
 from .channel import AsyncChannel
 from .stream import AsyncStream
@@ -157,6 +157,37 @@ class AsyncClient:
         the server's cap; ResponseTooLarge.
         """
         return await self._run(export(database))
+
+    async def mint_session(self) -> SessionToken:
+        """Trade the client's credential for a session token, which it shows from now on.
+
+        A renewable token is renewed by the server's answers as it is used. When it has ended calls
+        raise AuthenticationError; mint another one then. Source: protocol/auth.md, Session tokens.
+        """
+        return await self._channel.run_as_it_is(self._channel.identity.mint_session())
+
+    async def renew_session(self) -> SessionToken:
+        """The next token of the session, in place of the one in use.
+
+        Raises: OperationalError (409) where the server's tokens are not renewable.
+        """
+        return await self._channel.run_as_it_is(self._channel.identity.renew_session())
+
+    async def revoke_session(self) -> None:
+        """End the session on the server; the client goes on with the credential it was made with.
+
+        A session that has ended already is no error.
+        """
+        await self._channel.run_as_it_is(self._channel.identity.revoke_session())
+
+    async def enroll(self, token: str | None = None) -> Enrollment:
+        """Make the key of `with_ed25519` that of a principal of its own.
+
+        token: an enrolment token or single-use code, where the server asks for one. An enrolled key
+        may enrol again: it is told its name. Raises: AuthorizationError without a good token,
+        RateLimitedError. Source: protocol/auth.md, Device enrolment.
+        """
+        return await self._channel.run_as_it_is(self._channel.identity.enroll(token))
 
     async def health(self) -> None:
         """Returns when the server answers that it is well. Raises OperationalError otherwise."""
