@@ -48,12 +48,23 @@ from .errors import (
 from .types import Arguments, Description, Enrollment, Result, Row, SessionToken, Statement, Value
 
 if TYPE_CHECKING:
+    from ._async.admin import AsyncAdmin
     from ._async.client import AsyncClient
     from ._async.stream import AsyncStream
     from ._async.transaction import AsyncTransaction
+    from ._sync.admin import Admin
     from ._sync.client import Client
     from ._sync.stream import Stream
     from ._sync.transaction import Transaction
+    from .admin import (
+        Checkpoint,
+        DatabaseInfo,
+        EnrollCode,
+        EnrolledPrincipal,
+        ServerInfo,
+        SessionInfo,
+        Snapshot,
+    )
     from .certificate_sources import (
         CertificateEnvironment,
         CertificateFiles,
@@ -82,8 +93,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "URL_PARAMETERS",
+    "Admin",
     "AgentKey",
     "Arguments",
+    "AsyncAdmin",
     "AsyncClient",
     "AsyncStream",
     "AsyncTransaction",
@@ -92,6 +105,7 @@ __all__ = [
     "CertificateEnvironment",
     "CertificateFiles",
     "CertificateSource",
+    "Checkpoint",
     "Client",
     "ConfigurationError",
     "ConnectError",
@@ -99,7 +113,10 @@ __all__ = [
     "ConnectionURL",
     "DataError",
     "DatabaseError",
+    "DatabaseInfo",
     "Description",
+    "EnrollCode",
+    "EnrolledPrincipal",
     "Enrollment",
     "Error",
     "IntegrityError",
@@ -121,7 +138,10 @@ __all__ = [
     "Result",
     "Row",
     "SSHAgent",
+    "ServerInfo",
+    "SessionInfo",
     "SessionToken",
+    "Snapshot",
     "Statement",
     "Stream",
     "StreamExpiredError",
@@ -159,6 +179,20 @@ _LATE = {
     ),
     "AgentKey": ".ssh_agent",
     "SSHAgent": ".ssh_agent",
+    **dict.fromkeys(
+        (
+            "Checkpoint",
+            "DatabaseInfo",
+            "EnrollCode",
+            "EnrolledPrincipal",
+            "ServerInfo",
+            "SessionInfo",
+            "Snapshot",
+        ),
+        ".admin",
+    ),
+    "Admin": "._sync.admin",
+    "AsyncAdmin": "._async.admin",
     "TLSStatus": ".renewal",
     "AsyncClient": "._async.client",
     "AsyncStream": "._async.stream",

@@ -25,6 +25,7 @@ from ..options import ClientOptions, Option
 from ..renewal import TLSStatus
 from ..types import Arguments, Enrollment, Result, SessionToken, Statement
 from ..url import parse_url
+from .admin import AsyncAdmin
 from .channel import AsyncChannel
 from .stream import AsyncStream
 from .transaction import AsyncTransaction
@@ -192,6 +193,11 @@ class AsyncClient:
     async def health(self) -> None:
         """Returns when the server answers that it is well. Raises OperationalError otherwise."""
         await self._run(health())
+
+    @property
+    def admin(self) -> AsyncAdmin:
+        """The control plane of the server: databases, streams, enrolled devices."""
+        return AsyncAdmin(self._channel)
 
     @property
     def http(self) -> httpx.AsyncClient:

@@ -27,6 +27,7 @@ from ..options import ClientOptions, Option
 from ..renewal import TLSStatus
 from ..types import Arguments, Enrollment, Result, SessionToken, Statement
 from ..url import parse_url
+from .admin import Admin
 from .channel import Channel
 from .stream import Stream
 from .transaction import Transaction
@@ -194,6 +195,11 @@ class Client:
     def health(self) -> None:
         """Returns when the server answers that it is well. Raises OperationalError otherwise."""
         self._run(health())
+
+    @property
+    def admin(self) -> Admin:
+        """The control plane of the server: databases, streams, enrolled devices."""
+        return Admin(self._channel)
 
     @property
     def http(self) -> httpx.Client:
