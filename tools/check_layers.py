@@ -60,7 +60,7 @@ _STORE = (
 )
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
-    *("endpoint", "errors", "renewal", "types", "url"),
+    *("admin", "endpoint", "errors", "images", "renewal", "ssh_agent", "types", "url"),
 )
 
 # Name below quicsql_client (or a full name) -> what it may import; the longest name counts.
@@ -68,18 +68,27 @@ _TABLE: dict[str, Layer] = {
     "_version": _layer(),
     "errors": _layer(),
     "types": _layer("errors"),
+    "admin": _layer(),
+    "images": _layer("errors"),
     # 1. the wire: no socket, no clock, no library but msgspec
-    "wire.*": _layer("errors", "types", libraries="msgspec", not_standard=_IO | _CLOCK, pure=True),
+    "wire.*": _layer(
+        "admin", "errors", "types", libraries="msgspec", not_standard=_IO | _CLOCK, pure=True
+    ),
     # 2. the conversation: generators, no async, no library
     "auth": _layer("wire.*", "errors", "types", libraries="cryptography", pure=True),
-    "operations.*": _layer("wire.*", "auth", "errors", "types", not_standard=_IO, pure=True),
+    "operations.*": _layer(
+        "wire.*", "admin", "auth", "errors", "types", not_standard=_IO, pure=True
+    ),
     # certificates and options
     "pki.*": _layer("errors", libraries="cryptography", not_standard=_IO, pure=True),
     "certificates": _layer("pki.*", "errors", libraries="cryptography"),
     "certificate_sources": _layer("certificates", "errors", libraries="cryptography"),
+    "ssh_agent": _layer("errors"),
+    "ed25519_keys": _layer("auth", "certificates", "errors", "ssh_agent", libraries="cryptography"),
     "endpoint": _layer("errors"),
     "options": _layer(
-        *("auth", "certificate_sources", "certificates", "endpoint", "errors", "types", "_version")
+        *("auth", "certificate_sources", "certificates", "endpoint", "errors", "types", "_version"),
+        "ed25519_keys",
     ),
     "tls": _layer(
         *("certificates", "endpoint", "options", "pki.*", "errors"), libraries="cryptography"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from ..operations.query import StatementLike
 from ..operations.stream import StreamOperations
-from ..types import Arguments, Result, Statement
+from ..types import Arguments, Description, Result, Statement
 from .channel import AsyncChannel
 
 __all__ = ["AsyncStream"]
@@ -48,9 +48,33 @@ class AsyncStream:
         operation = self._operations.batch(statements, in_transaction=in_transaction)
         return await self._channel.run(operation)
 
+    async def sequence(self, script: str) -> None:
+        """Run a script of any statements, its rows discarded; it takes no arguments.
+
+        What ran before a failing statement stays. Raises: OperationalError; servers may tell no
+        more than that it failed.
+        """
+        await self._channel.run(self._operations.sequence(script))
+
+    async def describe(self, sql: str) -> Description:
+        """The parameters and columns of a statement, without running it. Raises: its error."""
+        return await self._channel.run(self._operations.describe(sql))
+
     async def is_autocommit(self) -> bool:
         """Whether no transaction is open on the stream."""
         return await self._channel.run(self._operations.is_autocommit())
+
+    async def start_capture(self, tables: Sequence[str] = ()) -> None:
+        """Record the changes that this stream makes from now on, to these tables or to all.
+
+        Tables without a primary key are not recorded. One recording at a time; it ends with
+        `changeset` or the stream. Source: protocol/hrana.md, "Request types".
+        """
+        await self._channel.run(self._operations.start_capture(tables))
+
+    async def changeset(self) -> bytes:
+        """What was recorded, as a SQLite changeset; the recording ends. Empty: nothing changed."""
+        return await self._channel.run(self._operations.changeset())
 
     async def aclose(self) -> None:
         """End the stream; an open transaction is rolled back. Closing twice does nothing."""

@@ -35,6 +35,7 @@ _OF_STATUS: dict[int, type[Error]] = {
     403: AuthorizationError,
     404: OperationalError,
     405: ProgrammingError,
+    409: OperationalError,
     413: DataError,
     422: DatabaseError,
     429: RateLimitedError,

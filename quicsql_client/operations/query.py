@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import quote
 
-from ..errors import Error, ProgrammingError
+from ..errors import DatabaseError, Error, ProgrammingError
 from ..types import Arguments, Result, Statement
 from ..wire import hrana, native
 from ..wire.messages import JSON_HEADERS, Request
@@ -19,7 +19,16 @@ from ..wire.values import is_unicode
 from . import Operation
 from .answers import require_ok, result_of, results_of
 
-__all__ = ["StatementLike", "as_statement", "batch", "chained_steps", "database_path", "query"]
+__all__ = [
+    "StatementLike",
+    "as_statement",
+    "as_tables",
+    "batch",
+    "chained_steps",
+    "database_path",
+    "pipeline",
+    "query",
+]
 
 _IN_TRANSACTION = hrana.Condition("not", cond=hrana.Condition("is_autocommit"))
 
@@ -39,6 +48,16 @@ def as_statement(item: StatementLike) -> Statement:
     raise ProgrammingError(
         f"a statement is SQL text, (SQL, arguments) or a Statement, not {type(item).__name__}"
     )
+
+
+def as_tables(tables: Iterable[str]) -> tuple[str, ...]:
+    """The names of tables that a caller means. Raises ProgrammingError for what holds none."""
+    names = () if isinstance(tables, str) else tuple(tables)
+    if isinstance(tables, str) or not all(
+        isinstance(n, str) and n and is_unicode(n) for n in names
+    ):
+        raise ProgrammingError("tables: expected a sequence of table names, each a non-empty str")
+    return names
 
 
 def database_path(database: str, endpoint: str) -> str:
@@ -81,9 +100,9 @@ def _query_by_hrana(database: str, statement: Statement) -> Operation[Result]:
     return result_of(result)
 
 
-def _one_shot(database: str, asked: hrana.StreamRequest) -> Operation[list[hrana.StreamResult]]:
-    """One request on a stream that ends with it."""
-    requests = (asked, hrana.Close())
+def _one_shot(database: str, *asked: hrana.StreamRequest) -> Operation[list[hrana.StreamResult]]:
+    """Requests on a stream that ends with them."""
+    requests = (*asked, hrana.Close())
     request = Request(
         "POST",
         database_path(database, "v3/pipeline"),
@@ -92,7 +111,7 @@ def _one_shot(database: str, asked: hrana.StreamRequest) -> Operation[list[hrana
     )
     response = yield request
     require_ok(request, response)
-    return hrana.decode_answer(response.body, requests)[1][:1]
+    return hrana.decode_answer(response.body, requests)[1][:-1]
 
 
 def batch(database: str, items: Iterable[StatementLike]) -> Operation[list[Result]]:
@@ -125,6 +144,35 @@ def _batch_named(database: str, statements: Sequence[Statement]) -> Operation[li
     )
     (result,) = yield from _one_shot(database, hrana.Batch(steps))
     return results_of(result, last, first=1, commit=last + 1)
+
+
+def pipeline(
+    database: str, items: Iterable[StatementLike]
+) -> Operation[list[Result | DatabaseError]]:
+    """Run statements one by one in one request, each by itself: one that fails stops no other.
+
+    Returns for each its result, or its error with failed_index and sql. No statements: no request.
+    """
+    statements = [as_statement(item) for item in items]
+    if not statements:
+        return []
+    asked = []
+    for index, statement in enumerate(statements):
+        try:
+            asked.append(hrana.Execute(hrana.Stmt.of(statement)))
+        except Error as exc:
+            exc.failed_index, exc.sql = index, statement.sql
+            raise
+    told = yield from _one_shot(database, *asked)
+    return [_outcome(index, *pair) for index, pair in enumerate(zip(statements, told, strict=True))]
+
+
+def _outcome(
+    index: int, statement: Statement, result: hrana.StreamResult
+) -> Result | DatabaseError:
+    if isinstance(result, hrana.StreamError):
+        return result.as_error(failed_index=index, sql=statement.sql)
+    return result_of(result)
 
 
 def chained_steps(

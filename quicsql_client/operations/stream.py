@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from types import NoneType
+from typing import TypeVar
 
 from ..errors import (
     AuthenticationError,
@@ -22,18 +24,22 @@ from ..errors import (
     LocalProtocolError,
     OverloadedError,
     RateLimitedError,
+    RemoteProtocolError,
     StreamExpiredError,
     TransportError,
 )
-from ..types import Result, Statement
+from ..types import Description, Result, Statement
 from ..wire import hrana
 from ..wire.messages import JSON_HEADERS, Request
+from ..wire.values import bind_sql
 from . import Operation
 from .answers import require_ok, result_of, results_of
-from .query import StatementLike, as_statement, chained_steps, database_path
+from .query import StatementLike, as_statement, as_tables, chained_steps, database_path
 from .splitting import MAX_REQUEST_BYTES, split
 
 __all__ = ["StreamOperations", "StreamState"]
+
+_T = TypeVar("_T")
 
 
 # Answers that the server gives before it looks at the baton: the stream is as it was.
@@ -135,12 +141,42 @@ class StreamOperations:
                 raise
         return results
 
+    def sequence(self, script: str) -> Operation[None]:
+        """Run a script, its rows discarded, up to the first statement that fails."""
+        try:
+            yield from self._ask(hrana.Script(bind_sql(script)), NoneType)
+        except Error as exc:
+            exc.sql = script
+            raise
+
+    def describe(self, sql: str) -> Operation[Description]:
+        """What the first statement of a text is; nothing of it runs."""
+        try:
+            return (yield from self._ask(hrana.Describe(bind_sql(sql)), Description))
+        except Error as exc:
+            exc.sql = sql
+            raise
+
     def is_autocommit(self) -> Operation[bool]:
         """Whether the stream is outside a transaction."""
-        (result,) = yield from self.run(hrana.GetAutocommit())
+        return (yield from self._ask(hrana.GetAutocommit(), bool))
+
+    def start_capture(self, tables: Sequence[str] = ()) -> Operation[None]:
+        """Record the stream's changes from now on, of these tables or of all."""
+        yield from self._ask(hrana.SessionStart(as_tables(tables)), NoneType)
+
+    def changeset(self) -> Operation[bytes]:
+        """What was recorded since `start_capture`, which ends; empty when nothing was changed."""
+        return (yield from self._ask(hrana.SessionChangeset(), bytes))
+
+    def _ask(self, request: hrana.StreamRequest, kind: type[_T]) -> Operation[_T]:
+        """One request whose answer is of that kind. Raises: its error."""
+        (result,) = yield from self.run(request)
         if isinstance(result, hrana.StreamError):
             raise result.as_error()
-        return result is True
+        if not isinstance(result, kind):
+            raise RemoteProtocolError("the server's answer is of another kind than its request")
+        return result
 
     def close(self) -> Operation[None]:
         """End the stream; what is not committed is rolled back. Asks nothing when none is open."""

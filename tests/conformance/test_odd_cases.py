@@ -17,7 +17,7 @@ EVERY_CASE = frozenset(range(1, 195))
 _NUMBERS = r"\d+(?:-\d+)?"
 _NAMED = re.compile(rf"odd-cases?\s+({_NUMBERS}(?:(?:,|,? and)\s+{_NUMBERS})*)", re.IGNORECASE)
 
-WAITING_FOR_THE_CLIENT = {147: "the client signs with no Ed25519 key yet"}
+WAITING_FOR_THE_CLIENT: dict[int, str] = {}
 """Cases of what the client or the driver does not offer yet, each with what it waits for."""
 
 

@@ -19,6 +19,7 @@ STATUSES: dict[int, type[errors.Error]] = {
     403: errors.AuthorizationError,
     404: errors.OperationalError,
     405: errors.ProgrammingError,
+    409: errors.OperationalError,
     413: errors.DataError,
     422: errors.DatabaseError,
     429: errors.RateLimitedError,
