@@ -31,7 +31,8 @@ from quicsql_client.server.config import (
 from quicsql_client.testing.pki import EphemeralPKI
 from quicsql_client.testing.reference import ServerThread
 
-TRANSPORTS = ("h1", "h2c", "h2", "unix")
+TRANSPORTS = ("h1", "h2c", "h2", "h3", "unix")
+_TLS = ("h2", "h3")
 TOKEN = "a-token-of-the-tests"
 
 
@@ -45,10 +46,10 @@ class EveryTransport:
     def way(self, transport: str) -> tuple[Endpoint, list[Option]]:
         """Where a transport listens, and the options that identify there."""
         address = self._server.addresses[transport]
-        if transport == "h2":
+        if transport in _TLS:
             address = f"localhost:{address.rpartition(':')[2]}"
             identity = with_client_cert(*self._pki.client("analyst"))
-            return Endpoint.parse(address, transport="h2"), [
+            return Endpoint.parse(address, transport=transport), [
                 with_root_ca(self._pki.root_ca),
                 identity,
             ]
@@ -101,6 +102,6 @@ def _listener(transport: str, folder: Path) -> ListenerConfig:
         name=transport,
         transport=transport,
         address=str(folder / "s") if transport == "unix" else "127.0.0.1:0",
-        tls="prod" if transport == "h2" else None,
-        auth=("mtls",) if transport == "h2" else ("bearer",),
+        tls="prod" if transport in _TLS else None,
+        auth=("mtls",) if transport in _TLS else ("bearer",),
     )
