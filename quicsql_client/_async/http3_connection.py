@@ -166,7 +166,6 @@ class AsyncHTTP3Connection:
         try:
             stream_id = self._core.start_request(request)
             response = await self._collect(stream_id, collector, deadline)
-            self._send()  # what is still to be acknowledged
         except (ConnectError, RequestNotProcessed) as error:
             error.__dict__.update(request=str(request))
             failures.mark(error, may_have_run=False)
@@ -182,8 +181,10 @@ class AsyncHTTP3Connection:
             sent = self._socket.sent - sent_before
             raise self._lost(error, str(request), sent, collector.has_started) from error
         self.was_used = True
-        self._is_intact = True
         self.idle_since = time.monotonic()
+        with contextlib.suppress(OSError):  # the answer is here, even if nobody is there any more
+            self._send()
+            self._is_intact = True
         return response
 
     async def _collect(
@@ -201,7 +202,14 @@ class AsyncHTTP3Connection:
 
         Raises TimeoutError when the deadline has passed, OSError when nobody is there.
         """
-        self._send()
+        try:
+            self._send()
+        except OSError:
+            received = self._socket.receive_available()
+            if not received:
+                raise
+            self._take(received)  # said before the server went: it may be the answer
+            return
         if deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError("the deadline has passed")
         instants = [at for at in (deadline, self._core.next_timer()) if at is not None]

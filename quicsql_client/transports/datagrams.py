@@ -56,14 +56,19 @@ class _Socket:
     def receive_available(self) -> list[bytes]:
         """What has come already. Raises OSError when nothing has, and nobody is there."""
         received: list[bytes] = []
-        try:
-            while len(received) < _BATCH:
+        failure: OSError | None = None
+        while len(received) < _BATCH:
+            try:
                 received.append(self._socket.recv(_MAX_DATAGRAM_BYTES))
-        except BlockingIOError:
-            pass
-        except OSError:
-            if not received:
-                raise
+            except BlockingIOError:
+                break
+            except OSError as error:
+                # Said once, and before what came earlier than the error.
+                if failure is not None:
+                    break
+                failure = error
+        if failure is not None and not received:
+            raise failure
         return received
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from ..endpoint import Endpoint
 from ..errors import ConnectError, RemoteProtocolError, TLSError
 from ..options import ClientOptions
-from .quic_trust import verify_server
+from .quic_trust import name_of_server, verify_server
 
 __all__ = ["QUICMachine"]
 
@@ -63,7 +63,7 @@ def _configuration(endpoint: Endpoint, options: ClientOptions) -> QuicConfigurat
     configuration = QuicConfiguration(
         is_client=True,
         alpn_protocols=["h3"],
-        server_name=endpoint.host,
+        server_name=name_of_server(endpoint),
         idle_timeout=_IDLE_TIMEOUT_S,
         supported_versions=[QuicProtocolVersion.VERSION_1],
         # aioquic's own check is replaced by ours, see `_initialize`.

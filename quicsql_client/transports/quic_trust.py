@@ -27,7 +27,7 @@ from ..endpoint import Endpoint
 from ..options import ClientOptions
 from ..tls import check_server_pin
 
-__all__ = ["verify_server"]
+__all__ = ["name_of_server", "verify_server"]
 
 # OpenSSL's X509_V_ERR_ numbers (x509_vfy.h).
 _NO_ISSUER, _WRONG_USE, _NAME_MISMATCH, _IP_MISMATCH = 20, 26, 62, 64
@@ -35,6 +35,11 @@ _KEY_TOO_SMALL, _WEAK_DIGEST = 66, 68
 # OpenSSL's security level 2, which Python's contexts have: 112 bits.
 _LEAST_MODULUS_BITS = 2048
 _WEAK_DIGESTS = frozenset({"md5", "sha1"})
+
+
+def name_of_server(endpoint: Endpoint) -> str:
+    """The host as TLS spells it: in ASCII. Raises UnicodeError for what is no host name."""
+    return endpoint.host if endpoint.host.isascii() else endpoint.host.encode("idna").decode()
 
 
 def verify_server(
@@ -52,7 +57,7 @@ def verify_server(
             chain = _verified_chain(leaf, intermediates, options)
             _check_uses(chain)
             _check_strength(chain)
-            _check_name(leaf, endpoint.host)
+            _check_name(leaf, name_of_server(endpoint))
         except ValueError as error:  # certificates are parsed as they are read
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise

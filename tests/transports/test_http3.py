@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,10 @@ from quicsql_client import AsyncClient, Client
 from quicsql_client.endpoint import Endpoint
 from quicsql_client.errors import LocalProtocolError, RemoteProtocolError
 from quicsql_client.options import ClientOptions, with_root_ca
+from quicsql_client.transports.datagrams import AsyncDatagramSocket, DatagramSocket
 from quicsql_client.transports.events import BodyPart, RequestNotProcessed, ResponseEnded
 from quicsql_client.transports.http3 import HTTP3Core
+from quicsql_client.transports.quic_trust import verify_server
 from quicsql_client.wire.messages import Request
 from tests.fix_peers import PKI, WAIT_S, make_certificate
 from tests.fix_quic_peers import (
@@ -206,6 +209,48 @@ def test_a_second_exchange_and_a_closed_connection_are_refused() -> None:
         link.core.start_request(READ)
     with pytest.raises(LocalProtocolError):
         link.core.next_event(0)
+
+
+# Sockets
+
+
+async def test_what_came_before_the_server_went_is_read() -> None:
+    for kind in (DatagramSocket, AsyncDatagramSocket):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            ours = kind((socket.AF_INET, server.getsockname()))
+            ours.send(b"question")
+            place = server.recvfrom(100)[1]
+            for part in (b"an", b"swer"):
+                server.sendto(part, place)
+        ours.send(b"acknowledged")  # to nobody: the system says so before it gives what came
+        assert ours.receive_available() == [b"an", b"swer"]
+        assert ours.receive_available() == []
+        ours.send(b"anybody?")
+        with pytest.raises(ConnectionRefusedError):
+            ours.send(b"anybody?")
+        assert ours.sent == 3
+        ours.close()
+        ours.close()
+
+
+async def test_waiting_ends_at_its_instant(silent_port: int) -> None:
+    address = socket.AF_INET, ("127.0.0.1", silent_port)
+    past = time.monotonic()
+    sync, other = DatagramSocket(address), AsyncDatagramSocket(address)
+    assert sync.receive(past) == []
+    assert await other.receive(past) == []
+    assert sync.receive(time.monotonic() + 0.01) == []
+    assert await other.receive(time.monotonic() + 0.01) == []
+    sync.close()
+    other.close()
+
+
+def test_name_that_is_not_ascii() -> None:
+    leaf = CA.issue("db", ["xn--mnchen-3ya.example"])
+    endpoint = Endpoint.parse("m\u00fcnchen.example:1", transport="h3")
+    verify_server(leaf.certificate, [], OPTIONS, endpoint)
+    assert HTTP3Core(endpoint, OPTIONS, 0.0).datagrams_to_send(0.0)
 
 
 # Callers
