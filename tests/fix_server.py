@@ -42,8 +42,9 @@ from quicsql_client.server.config import (
 from quicsql_client.testing.pki import EphemeralPKI
 from quicsql_client.testing.reference import ServerThread
 
-TRANSPORTS = ("h1", "h2c", "h2", "unix")
+TRANSPORTS = ("h1", "h2c", "h2", "h3", "unix")
 COLOURS = ("AsyncClient", "Client")
+_TLS = ("h2", "h3")
 TOKEN = "a-token-of-the-tests"
 ADMIN_TOKEN = "a-token-of-the-admin"
 ENROLL_TOKEN = "a-token-that-lets-in"
@@ -64,13 +65,13 @@ class EveryTransport:
 
     def way(self, transport: str) -> tuple[Endpoint, list[Option]]:
         """Where a transport listens, and the options that identify the analyst there."""
-        if transport == "h2":
+        if transport in _TLS:
             return self.way_of(transport, with_client_cert(*self._pki.client("analyst")))
         return self.way_of(transport, with_bearer(TOKEN))
 
     def admin_way(self, transport: str) -> tuple[Endpoint, list[Option]]:
         """The same for the server-admin."""
-        if transport == "h2":
+        if transport in _TLS:
             return self.way_of(transport, with_client_cert(*self._pki.client("root")))
         return self.way_of(transport, with_bearer(ADMIN_TOKEN))
 
@@ -81,7 +82,7 @@ class EveryTransport:
     def way_of(self, transport: str, identity: Option) -> tuple[Endpoint, list[Option]]:
         """Where a transport listens, and the options that show an identity there."""
         address = self._server.addresses[transport]
-        if transport == "h2":
+        if transport in _TLS:
             address = f"localhost:{address.rpartition(':')[2]}"
             options = [with_root_ca(self._pki.root_ca), identity]
         else:
@@ -162,6 +163,6 @@ def _listener(transport: str, folder: Path) -> ListenerConfig:
         name=transport,
         transport=transport,
         address=str(folder / "s") if transport == "unix" else "127.0.0.1:0",
-        tls="prod" if transport == "h2" else None,
-        auth=("mtls" if transport == "h2" else "bearer", "keyring", "session"),
+        tls="prod" if transport in _TLS else None,
+        auth=("mtls" if transport in _TLS else "bearer", "keyring", "session"),
     )

@@ -101,7 +101,7 @@ _TABLE: dict[str, Layer] = {
     "transports.*": _layer(
         *("wire.messages", "endpoint", "options", "tls", "certificates", "errors", "_version"),
         "renewal",
-        libraries="h11 h2 hpack httpx aioquic",
+        libraries="h11 h2 hpack httpx aioquic pylsqpack service_identity OpenSSL cryptography",
     ),
     # 4. the shells: open, drive, close
     "_async.*": _layer(*_SHELL),

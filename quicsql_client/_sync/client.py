@@ -43,8 +43,8 @@ _T = TypeVar("_T")
 class Client:
     """A connection pool to one quicSQL server.
 
-    Make one by transport: `h1`, `h2c`, `h2tls`, `unix`, or `from_url`. Nothing is dialled until
-    the first call. Safe for concurrent use. Every failure is a `quicsql_client.Error`.
+    Make one by transport: `h1`, `h2c`, `h2tls`, `h3`, `unix`, or `from_url`. Nothing is dialled
+    until the first call. Safe for concurrent use. Every failure is a `quicsql_client.Error`.
     """
 
     def __init__(self, endpoint: Endpoint, *options: Option, database: str | None = None) -> None:
@@ -72,6 +72,14 @@ class Client:
         insecure: True skips all verification of the server; never in production.
         """
         return cls(Endpoint.parse(address, transport="h2", insecure=insecure), *options)
+
+    @classmethod
+    def h3(cls, address: str, *options: Option, insecure: bool = False) -> Self:
+        """HTTP/3 over QUIC (UDP) to "host:port"; needs `pip install "quicsql-client[h3]"`.
+
+        insecure: True skips all verification of the server; never in production.
+        """
+        return cls(Endpoint.parse(address, transport="h3", insecure=insecure), *options)
 
     @classmethod
     def unix(cls, path: str, *options: Option) -> Self:

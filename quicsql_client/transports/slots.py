@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections import deque
 
-from .network import remaining_s
+from .deadlines import remaining_s
 
 __all__ = ["AsyncSlots", "Slots"]
 
