@@ -5,10 +5,12 @@ from __future__ import annotations
 # async-only
 import asyncio
 import collections
+from pathlib import Path
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from quicsql_client import (
     AsyncClient,
@@ -21,6 +23,17 @@ from quicsql_client import (
     with_transport,
 )
 from quicsql_client.endpoint import Endpoint
+from quicsql_client.server.config import (
+    AuthConfig,
+    Config,
+    KeyringMethod,
+    ListenerConfig,
+    MethodConfig,
+    PrincipalConfig,
+    ServerConfig,
+)
+from quicsql_client.testing.reference import ServerThread
+from tests.fix_principals import grants, stored
 from tests.fix_server import ENROLL_TOKEN, KEY, TRANSPORTS, EveryTransport
 
 
@@ -119,6 +132,29 @@ async def test_a_key_enrols(every_transport: EveryTransport, transport: str) -> 
         assert enrolled.principal.startswith("u_")
         assert await client.enroll() == type(enrolled)(enrolled.principal, created=False)
         assert (await client.query(db, "SELECT 1")).scalar() == 1
+
+
+async def test_a_server_that_is_started_anew(tmp_path: Path) -> None:
+    """It refuses the challenges of before; nobody notices."""
+    line = KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    method = MethodConfig(keyring=KeyringMethod(ed25519=line))
+    config = Config(
+        server=ServerConfig(data_dir=str(tmp_path)),
+        listeners=(
+            ListenerConfig(
+                name="unix", transport="unix", address=str(tmp_path / "s"), auth=("keyring",)
+            ),
+        ),
+        auth=AuthConfig(principals=(PrincipalConfig(name="device", methods=(method,)),)),
+        databases=(stored("app", *grants(device="read-write")),),
+    )
+    async with AsyncClient.unix(str(tmp_path / "s"), with_ed25519(KEY)) as client:
+        for expected in (1, 2):
+            with ServerThread(config):
+                await client.execute("app", "CREATE TABLE IF NOT EXISTS t(x)")
+                await client.execute("app", "INSERT INTO t VALUES (1)")
+                counted = await client.query("app", "SELECT count(*) FROM t")
+                assert counted.scalar() == expected
 
 
 # async-only
