@@ -101,6 +101,20 @@ async def test_a_session(every_transport: EveryTransport, transport: str) -> Non
         await late.revoke_session()
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_any_credential_mints(every_transport: EveryTransport, transport: str) -> None:
+    """A certificate, or a static token; streams and the httpx client show the session, too."""
+    endpoint, options = every_transport.way(transport)
+    db = f"{transport}-{AsyncClient.__name__}"
+    async with AsyncClient(endpoint, *options) as client:
+        assert (await client.mint_session()).principal == "analyst"
+        async with client.stream(db) as stream:
+            assert (await stream.execute("SELECT 1")).scalar() == 1
+        assert (await client.http.get(f"/{db}/v3")).status_code == 200
+        await client.revoke_session()
+        assert (await client.query(db, "SELECT 2")).scalar() == 2
+
+
 async def test_a_session_outlives_its_tokens(every_transport: EveryTransport) -> None:
     """Answers in the second half of a token's life bring the next one, which is taken up."""
     endpoint, options = every_transport.key_way("h2c")

@@ -101,6 +101,20 @@ def test_a_session(every_transport: EveryTransport, transport: str) -> None:
         late.revoke_session()
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_any_credential_mints(every_transport: EveryTransport, transport: str) -> None:
+    """A certificate, or a static token; streams and the httpx client show the session, too."""
+    endpoint, options = every_transport.way(transport)
+    db = f"{transport}-{Client.__name__}"
+    with Client(endpoint, *options) as client:
+        assert client.mint_session().principal == "analyst"
+        with client.stream(db) as stream:
+            assert stream.execute("SELECT 1").scalar() == 1
+        assert client.http.get(f"/{db}/v3").status_code == 200
+        client.revoke_session()
+        assert client.query(db, "SELECT 2").scalar() == 2
+
+
 def test_a_session_outlives_its_tokens(every_transport: EveryTransport) -> None:
     """Answers in the second half of a token's life bring the next one, which is taken up."""
     endpoint, options = every_transport.key_way("h2c")
