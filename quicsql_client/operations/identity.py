@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..auth import IDENTIFYING, Bearer, Credential, Ed25519Key
@@ -47,7 +47,7 @@ class _Challenge:
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    token: str
+    token: str = field(repr=False)
     principal: str = ""
 
 

@@ -31,6 +31,8 @@ from quicsql_client import (
     with_ed25519,
 )
 from quicsql_client.ed25519_keys import load_ed25519
+from quicsql_client.endpoint import Endpoint
+from quicsql_client.options import ClientOptions
 from quicsql_client.wire.messages import Request
 
 KEY = Ed25519PrivateKey.generate()
@@ -98,6 +100,13 @@ def test_a_missing_file_and_what_is_neither() -> None:
 def test_a_file_that_everybody_can_read_warns(tmp_path: Path) -> None:
     with pytest.warns(TransportWarning, match="chmod 600"):
         load_ed25519(written(tmp_path, pem(OPENSSH), 0o644))
+
+
+def test_over_cleartext_it_warns() -> None:
+    endpoint = Endpoint.parse("localhost:1", transport="h1")
+    with pytest.warns(TransportWarning, match="a credential will travel over a cleartext"):
+        options = ClientOptions.of([with_ed25519(KEY)], endpoint)
+    assert options.without_credentials().ed25519 is None
 
 
 def test_no_repr_tells_the_key() -> None:

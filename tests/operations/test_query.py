@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from quicsql_client import errors
 from quicsql_client.operations.health import health
 from quicsql_client.operations.query import StatementLike, as_statement, batch, database_path, query
+from quicsql_client.operations.query import pipeline as run_pipeline
 from quicsql_client.types import Result, Statement
 from quicsql_client.wire.messages import JSON_HEADERS, Request, Response
 
@@ -305,3 +306,33 @@ def test_a_healthy_server() -> None:
 def test_other_healths(answer: Response, kind: type[errors.Error], words: str) -> None:
     with pytest.raises(kind, match=words):
         play(health(), answer)
+
+
+def test_a_pipeline_runs_each_by_itself_in_one_request() -> None:
+    script = Script(pipeline(executed(1), failed("no"), executed(3), CLOSED, baton=None))
+    first, second, third = script.play(
+        run_pipeline("app", ["a", ("b", {"x": 5}), Statement("c", [6])])
+    )
+    assert [isinstance(one, Result) and one.scalar() for one in (first, second, third)] == [
+        *(1, False, 3)
+    ]
+    assert isinstance(second, errors.OperationalError)
+    assert (second.failed_index, second.sql, second.code) == (1, "b", 1)
+    (body,) = script.bodies()
+    assert [request["type"] for request in body["requests"]] == ["execute"] * 3 + ["close"]
+    assert body["baton"] is None
+
+
+def test_a_pipeline_of_nothing_asks_nothing() -> None:
+    assert play(run_pipeline("app", [])) == []
+
+
+def test_a_pipeline_that_cannot_be_sent_names_the_statement() -> None:
+    with pytest.raises(errors.Error) as caught:
+        play(run_pipeline("app", ["a", ("b", [object()])]))
+    assert (caught.value.failed_index, caught.value.sql) == (1, "b")
+
+
+def test_a_pipeline_that_is_not_answered_whole() -> None:
+    with pytest.raises(errors.RemoteProtocolError):
+        play(run_pipeline("app", ["a", "b"]), pipeline(executed(1), CLOSED, baton=None))

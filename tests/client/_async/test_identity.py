@@ -5,10 +5,12 @@ from __future__ import annotations
 # async-only
 import asyncio
 import collections
+from pathlib import Path
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from quicsql_client import (
     AsyncClient,
@@ -21,6 +23,17 @@ from quicsql_client import (
     with_transport,
 )
 from quicsql_client.endpoint import Endpoint
+from quicsql_client.server.config import (
+    AuthConfig,
+    Config,
+    KeyringMethod,
+    ListenerConfig,
+    MethodConfig,
+    PrincipalConfig,
+    ServerConfig,
+)
+from quicsql_client.testing.reference import ServerThread
+from tests.fix_principals import grants, stored
 from tests.fix_server import ENROLL_TOKEN, KEY, TRANSPORTS, EveryTransport
 
 
@@ -88,6 +101,20 @@ async def test_a_session(every_transport: EveryTransport, transport: str) -> Non
         await late.revoke_session()
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_any_credential_mints(every_transport: EveryTransport, transport: str) -> None:
+    """A certificate, or a static token; streams and the httpx client show the session, too."""
+    endpoint, options = every_transport.way(transport)
+    db = f"{transport}-{AsyncClient.__name__}"
+    async with AsyncClient(endpoint, *options) as client:
+        assert (await client.mint_session()).principal == "analyst"
+        async with client.stream(db) as stream:
+            assert (await stream.execute("SELECT 1")).scalar() == 1
+        assert (await client.http.get(f"/{db}/v3")).status_code == 200
+        await client.revoke_session()
+        assert (await client.query(db, "SELECT 2")).scalar() == 2
+
+
 async def test_a_session_outlives_its_tokens(every_transport: EveryTransport) -> None:
     """Answers in the second half of a token's life bring the next one, which is taken up."""
     endpoint, options = every_transport.key_way("h2c")
@@ -119,6 +146,29 @@ async def test_a_key_enrols(every_transport: EveryTransport, transport: str) -> 
         assert enrolled.principal.startswith("u_")
         assert await client.enroll() == type(enrolled)(enrolled.principal, created=False)
         assert (await client.query(db, "SELECT 1")).scalar() == 1
+
+
+async def test_a_server_that_is_started_anew(tmp_path: Path) -> None:
+    """It refuses the challenges of before; nobody notices."""
+    line = KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    method = MethodConfig(keyring=KeyringMethod(ed25519=line))
+    config = Config(
+        server=ServerConfig(data_dir=str(tmp_path)),
+        listeners=(
+            ListenerConfig(
+                name="unix", transport="unix", address=str(tmp_path / "s"), auth=("keyring",)
+            ),
+        ),
+        auth=AuthConfig(principals=(PrincipalConfig(name="device", methods=(method,)),)),
+        databases=(stored("app", *grants(device="read-write")),),
+    )
+    async with AsyncClient.unix(str(tmp_path / "s"), with_ed25519(KEY)) as client:
+        for expected in (1, 2):
+            with ServerThread(config):
+                await client.execute("app", "CREATE TABLE IF NOT EXISTS t(x)")
+                await client.execute("app", "INSERT INTO t VALUES (1)")
+                counted = await client.query("app", "SELECT count(*) FROM t")
+                assert counted.scalar() == expected
 
 
 # async-only

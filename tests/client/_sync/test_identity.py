@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import collections
+from pathlib import Path
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from quicsql_client import (
     AuthenticationError,
@@ -21,6 +23,17 @@ from quicsql_client import (
     with_transport,
 )
 from quicsql_client.endpoint import Endpoint
+from quicsql_client.server.config import (
+    AuthConfig,
+    Config,
+    KeyringMethod,
+    ListenerConfig,
+    MethodConfig,
+    PrincipalConfig,
+    ServerConfig,
+)
+from quicsql_client.testing.reference import ServerThread
+from tests.fix_principals import grants, stored
 from tests.fix_server import ENROLL_TOKEN, KEY, TRANSPORTS, EveryTransport
 
 
@@ -88,6 +101,20 @@ def test_a_session(every_transport: EveryTransport, transport: str) -> None:
         late.revoke_session()
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_any_credential_mints(every_transport: EveryTransport, transport: str) -> None:
+    """A certificate, or a static token; streams and the httpx client show the session, too."""
+    endpoint, options = every_transport.way(transport)
+    db = f"{transport}-{Client.__name__}"
+    with Client(endpoint, *options) as client:
+        assert client.mint_session().principal == "analyst"
+        with client.stream(db) as stream:
+            assert stream.execute("SELECT 1").scalar() == 1
+        assert client.http.get(f"/{db}/v3").status_code == 200
+        client.revoke_session()
+        assert client.query(db, "SELECT 2").scalar() == 2
+
+
 def test_a_session_outlives_its_tokens(every_transport: EveryTransport) -> None:
     """Answers in the second half of a token's life bring the next one, which is taken up."""
     endpoint, options = every_transport.key_way("h2c")
@@ -119,3 +146,26 @@ def test_a_key_enrols(every_transport: EveryTransport, transport: str) -> None:
         assert enrolled.principal.startswith("u_")
         assert client.enroll() == type(enrolled)(enrolled.principal, created=False)
         assert client.query(db, "SELECT 1").scalar() == 1
+
+
+def test_a_server_that_is_started_anew(tmp_path: Path) -> None:
+    """It refuses the challenges of before; nobody notices."""
+    line = KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    method = MethodConfig(keyring=KeyringMethod(ed25519=line))
+    config = Config(
+        server=ServerConfig(data_dir=str(tmp_path)),
+        listeners=(
+            ListenerConfig(
+                name="unix", transport="unix", address=str(tmp_path / "s"), auth=("keyring",)
+            ),
+        ),
+        auth=AuthConfig(principals=(PrincipalConfig(name="device", methods=(method,)),)),
+        databases=(stored("app", *grants(device="read-write")),),
+    )
+    with Client.unix(str(tmp_path / "s"), with_ed25519(KEY)) as client:
+        for expected in (1, 2):
+            with ServerThread(config):
+                client.execute("app", "CREATE TABLE IF NOT EXISTS t(x)")
+                client.execute("app", "INSERT INTO t VALUES (1)")
+                counted = client.query("app", "SELECT count(*) FROM t")
+                assert counted.scalar() == expected
