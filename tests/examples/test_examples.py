@@ -31,6 +31,11 @@ def run(*arguments: str) -> str:
         ("application.py", "ada has 100\nrefused: CHECK constraint failed"),
         ("dbapi.py", "24 rows\n['n', 'warmest'] (24, 16.0)\n"),
         ("sqlalchemy_orm.py", "Ursula: The Dispossessed, The Lathe of Heaven\n"),
+        (
+            "alembic_migrations.py",
+            "as before: account, alembic_version, entry\n"
+            "account has id, name, email; 1 entry kept\n",
+        ),
         ("asyncio_app.py", "visits: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\ntotal: 45\n"),
     ],
 )
