@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeAlias
 
 from quicsql_client import ProgrammingError, Result, TruncatedError, Warning
 
-from .converters import ColumnConverter, column_converters, convert_row, shown_name
+from .converters import ColumnConverter, column_converters, convert_row, shown_name, type_code
 from .factories import RowFactory, RowT, TupleRow
 from .statements import Analysis
 
@@ -61,6 +61,7 @@ class CursorState(Generic[RowT]):
     def description(self) -> Description | None:
         """One 7-tuple for each column: name, declared type or None, and five times None.
 
+        The type is None, too, where cells of it would be converted and are not (detect_types).
         None when there is no result set.
         """
         return self._description
@@ -115,9 +116,12 @@ class CursorState(Generic[RowT]):
         if self._detect_types:
             self._converters = column_converters(columns, self._detect_types)
         self._column_names = tuple(shown_name(name, self._detect_types) for name, _ in columns)
+        converted = {position for position, _, _ in self._converters}
         self._description = tuple(
-            (name, decltype, None, None, None, None, None)
-            for name, decltype in zip(self._column_names, decltypes, strict=True)
+            (name, type_code(decltype, position in converted), None, None, None, None, None)
+            for position, (name, decltype) in enumerate(
+                zip(self._column_names, decltypes, strict=True)
+            )
         )
 
     def _require_open(self) -> None:

@@ -36,6 +36,12 @@ def run(*arguments: str) -> str:
             "as before: account, alembic_version, entry\n"
             "account has id, name, email; 1 entry kept\n",
         ),
+        (
+            "frames.py",
+            "pandas: 10000 rows, at is M\n"
+            "Polars: 250 rows, at is Datetime(time_unit='us', time_zone=None)\n"
+            "the same types without a row: True\n",
+        ),
         ("asyncio_app.py", "visits: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\ntotal: 45\n"),
     ],
 )
