@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeAlias
 
 from quicsql_client import ProgrammingError, Result, TruncatedError, Warning
 
+from .arrow import ArrowRows
 from .converters import ColumnConverter, column_converters, convert_row, shown_name, type_code
 from .factories import RowFactory, RowT, TupleRow
 from .statements import Analysis
@@ -55,6 +56,7 @@ class CursorState(Generic[RowT]):
         self._rowcount = -1
         self._description: Description | None = None
         self._column_names: tuple[str, ...] = ()
+        self._decltypes: Sequence[str | None] = ()
         self._converters: tuple[ColumnConverter, ...] = ()
 
     @property
@@ -111,7 +113,7 @@ class CursorState(Generic[RowT]):
         self._is_truncated = any(result.truncated for result in results)
 
     def _describe(self, result: Result) -> None:
-        decltypes = result.decltypes or (None,) * len(result.columns)
+        self._decltypes = decltypes = result.decltypes or (None,) * len(result.columns)
         columns = list(zip(result.columns, decltypes, strict=True))
         if self._detect_types:
             self._converters = column_converters(columns, self._detect_types)
@@ -147,6 +149,15 @@ class CursorState(Generic[RowT]):
         if self._is_truncated:
             self._tell_truncated(rows)
         return rows
+
+    def _rest_as_arrow(self) -> ArrowRows:
+        """All unread rows as they came. Raises as `_rest` does, and DataError."""
+        rows = self._readable()[self._position :]
+        table = ArrowRows(self._column_names, self._decltypes, rows)
+        self._position += len(rows)
+        if self._is_truncated:
+            self._tell_truncated(self._made(rows))
+        return table
 
     def _tell_truncated(self, rows: list[RowT]) -> None:
         if self._on_truncated == "raise":

@@ -42,6 +42,7 @@ def run(*arguments: str) -> str:
             "Polars: 250 rows, at is Datetime(time_unit='us', time_zone=None)\n"
             "the same types without a row: True\n",
         ),
+        ("arrow_out.py", "int64, double, string, binary\n3 rows, sum of n 6\n"),
         ("asyncio_app.py", "visits: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\ntotal: 45\n"),
     ],
 )
