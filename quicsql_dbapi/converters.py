@@ -31,6 +31,7 @@ __all__ = [
     "register_converter",
     "require_flags",
     "shown_name",
+    "type_code",
 ]
 
 PARSE_DECLTYPES = 1
@@ -120,6 +121,18 @@ def _typenames(name: str, declared: str | None, detect_types: int) -> Iterable[s
     word = _FIRST_WORD.search(declared or "") if detect_types & PARSE_DECLTYPES else None
     if word:
         yield word.group()
+
+
+def type_code(declared: str | None, is_converted: bool) -> str | None:
+    """What `description` tells of a column: its declared type, where the cells are of it.
+
+    None where a converter would make them so and none is at work: what reads a DATE from the type
+    code, as Polars does, must find dates and not text.
+    """
+    word = _FIRST_WORD.search(declared or "")
+    if word and not is_converted and word.group().upper() in _converters:
+        return None
+    return declared
 
 
 def convert_row(row: Sequence[Any], converters: tuple[ColumnConverter, ...]) -> tuple[Any, ...]:

@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeAlias
 
 from quicsql_client import ProgrammingError, Result, TruncatedError, Warning
 
-from .converters import ColumnConverter, column_converters, convert_row, shown_name
+from .arrow import ArrowRows
+from .converters import ColumnConverter, column_converters, convert_row, shown_name, type_code
 from .factories import RowFactory, RowT, TupleRow
 from .statements import Analysis
 
@@ -55,12 +56,14 @@ class CursorState(Generic[RowT]):
         self._rowcount = -1
         self._description: Description | None = None
         self._column_names: tuple[str, ...] = ()
+        self._decltypes: Sequence[str | None] = ()
         self._converters: tuple[ColumnConverter, ...] = ()
 
     @property
     def description(self) -> Description | None:
         """One 7-tuple for each column: name, declared type or None, and five times None.
 
+        The type is None, too, where cells of it would be converted and are not (detect_types).
         None when there is no result set.
         """
         return self._description
@@ -110,14 +113,17 @@ class CursorState(Generic[RowT]):
         self._is_truncated = any(result.truncated for result in results)
 
     def _describe(self, result: Result) -> None:
-        decltypes = result.decltypes or (None,) * len(result.columns)
+        self._decltypes = decltypes = result.decltypes or (None,) * len(result.columns)
         columns = list(zip(result.columns, decltypes, strict=True))
         if self._detect_types:
             self._converters = column_converters(columns, self._detect_types)
         self._column_names = tuple(shown_name(name, self._detect_types) for name, _ in columns)
+        converted = {position for position, _, _ in self._converters}
         self._description = tuple(
-            (name, decltype, None, None, None, None, None)
-            for name, decltype in zip(self._column_names, decltypes, strict=True)
+            (name, type_code(decltype, position in converted), None, None, None, None, None)
+            for position, (name, decltype) in enumerate(
+                zip(self._column_names, decltypes, strict=True)
+            )
         )
 
     def _require_open(self) -> None:
@@ -143,6 +149,15 @@ class CursorState(Generic[RowT]):
         if self._is_truncated:
             self._tell_truncated(rows)
         return rows
+
+    def _rest_as_arrow(self) -> ArrowRows:
+        """All unread rows as they came. Raises as `_rest` does, and DataError."""
+        rows = self._readable()[self._position :]
+        table = ArrowRows(self._column_names, self._decltypes, rows)
+        self._position += len(rows)
+        if self._is_truncated:
+            self._tell_truncated(self._made(rows))
+        return table
 
     def _tell_truncated(self, rows: list[RowT]) -> None:
         if self._on_truncated == "raise":

@@ -53,6 +53,7 @@ def test_the_entry_points_stand_and_load() -> None:
         for point in importlib.metadata.distribution("quicsql-client").entry_points
     }
     expected = {
+        ("alembic.plugins", "quicsql"),
         ("console_scripts", "quicsql-py"),
         ("pytest11", "quicsql"),
         ("sqlalchemy.dialects", "quicsql"),

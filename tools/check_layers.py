@@ -110,6 +110,8 @@ _TABLE: dict[str, Layer] = {
     "quicsql_client": _layer(*_SHELL, "_async.*", "_sync.*", "pki.*", "_version"),
     # 5. the driver and the dialect: public names only
     "quicsql_dbapi.*": _layer("quicsql_client", "errors", "types"),
+    "quicsql_dbapi.alembic": _layer("quicsql_dbapi.sqlalchemy.*", libraries="alembic sqlalchemy"),
+    "quicsql_dbapi.alembic_plugin": _layer("quicsql_dbapi.alembic"),
     "quicsql_dbapi.sqlalchemy.*": _layer("quicsql_dbapi.*", libraries="sqlalchemy"),
     # 6. and 7. the server, from the bottom up; it never imports the client
     "server.config.*": _layer("errors", "pki.*", libraries="yaml msgspec", not_standard=_IO),

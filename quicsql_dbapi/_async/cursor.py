@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from quicsql_client import Arguments
 
+from ..arrow import ArrowRows
 from ..factories import RowFactory, RowT
 from ..parameters import prepare, prepare_many, prepare_script
 from ..rows import CursorState
@@ -81,6 +82,14 @@ class AsyncCursor(CursorState[RowT]):
     async def fetchall(self) -> list[RowT]:
         """The rows that are left. Where the server cut some: TruncatedError, with .rows."""
         return self._rest()
+
+    async def fetch_arrow(self) -> ArrowRows:
+        """The rows that are left, for readers of Arrow's PyCapsule interface.
+
+        Cells are as SQLite has them: row_factory and detect_types play no part. Raises: DataError
+        for a column of several types, and nothing is read; TruncatedError as fetchall does.
+        """
+        return self._rest_as_arrow()
 
     async def aclose(self) -> None:
         """Drop the rows; counters stay. Every later call but this one raises ProgrammingError."""

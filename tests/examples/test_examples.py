@@ -31,6 +31,18 @@ def run(*arguments: str) -> str:
         ("application.py", "ada has 100\nrefused: CHECK constraint failed"),
         ("dbapi.py", "24 rows\n['n', 'warmest'] (24, 16.0)\n"),
         ("sqlalchemy_orm.py", "Ursula: The Dispossessed, The Lathe of Heaven\n"),
+        (
+            "alembic_migrations.py",
+            "as before: account, alembic_version, entry\n"
+            "account has id, name, email; 1 entry kept\n",
+        ),
+        (
+            "frames.py",
+            "pandas: 10000 rows, at is M\n"
+            "Polars: 250 rows, at is Datetime(time_unit='us', time_zone=None)\n"
+            "the same types without a row: True\n",
+        ),
+        ("arrow_out.py", "int64, double, string, binary\n3 rows, sum of n 6\n"),
         ("asyncio_app.py", "visits: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\ntotal: 45\n"),
     ],
 )

@@ -103,6 +103,14 @@ async def test_other_columns_and_storage_classes(typed: AsyncConnection) -> None
     assert [column[1] for column in cursor.description] == [None, "DATE", "BOOLEAN", None]
 
 
+async def test_type_codes_are_of_the_cells_as_they_come(connection: AsyncConnection) -> None:
+    await connection.execute("CREATE TABLE c(d DATE, n INTEGER, p NUMERIC(10, 2), b BOOLEAN)")
+    cursor = await connection.execute("SELECT * FROM c")
+    assert cursor.description is not None
+    codes = [column[1] for column in cursor.description]
+    assert codes == [None, "INTEGER", "NUMERIC(10, 2)", None]
+
+
 async def test_a_cell_that_does_not_convert_is_a_data_error_without_the_cell(
     typed: AsyncConnection,
 ) -> None:

@@ -104,6 +104,14 @@ def test_other_columns_and_storage_classes(typed: Connection) -> None:
     assert [column[1] for column in cursor.description] == [None, "DATE", "BOOLEAN", None]
 
 
+def test_type_codes_are_of_the_cells_as_they_come(connection: Connection) -> None:
+    connection.execute("CREATE TABLE c(d DATE, n INTEGER, p NUMERIC(10, 2), b BOOLEAN)")
+    cursor = connection.execute("SELECT * FROM c")
+    assert cursor.description is not None
+    codes = [column[1] for column in cursor.description]
+    assert codes == [None, "INTEGER", "NUMERIC(10, 2)", None]
+
+
 def test_a_cell_that_does_not_convert_is_a_data_error_without_the_cell(
     typed: Connection,
 ) -> None:
