@@ -29,7 +29,7 @@ numpy: Any = pytest.importorskip("numpy", reason="numpy is in the dev group of p
         (lambda: numpy.array([1.5, 2.5])[1], 2.5),
         (lambda: numpy.datetime64("2024-01-02"), "2024-01-02"),
         (lambda: numpy.datetime64("2024-01-02T03:04:05.000006"), "2024-01-02 03:04:05.000006"),
-        (lambda: numpy.datetime64("NaT"), None),
+        (lambda: numpy.datetime64("NaT", "us"), None),
     ],
 )
 def test_scalars(made: Any, bound: object) -> None:
