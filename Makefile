@@ -1,9 +1,9 @@
 # make demo   the guide "mTLS in production", from two CAs to the kill switch
-# make test   every check and test
+# make test   every check and test, and SQLAlchemy's own dialect suite, sync and async
 # make soak   300 connections for a minute: is every row right, and does nothing grow? (SECONDS=600 for longer)
 # make kill   SIGKILL under write load, 20 times: is every acknowledged commit there? (ROUNDS=200 for more)
 # make h2spec HTTP/2 conformance of the server (needs h2spec, or Go to build it)
-# make sqlalchemy-suite   SQLAlchemy's own dialect suite, sync and async
+# make sqlalchemy-suite   that suite alone (SUITE=schemas for the one with attached schemas)
 # Each makes .venv when there is none and installs what it needs.
 
 PYTHON ?= python3
@@ -11,6 +11,7 @@ BIN := .venv/bin
 
 SECONDS := 60
 ROUNDS := 20
+SUITE :=
 
 .PHONY: demo test check sync machine sqlalchemy-suite soak kill h2spec clean
 
@@ -19,6 +20,7 @@ demo: .venv/ready
 
 test: check
 	$(BIN)/python -m pytest -q
+	$(BIN)/python tools/sqlalchemy_suite.py
 
 check: .venv/ready
 	$(BIN)/python -m tools.check
@@ -27,7 +29,7 @@ machine: .venv/ready
 	QUICSQL_MACHINE_EXAMPLES=2000 $(BIN)/python -m pytest -q tests/dbapi/test_machine.py
 
 sqlalchemy-suite: .venv/ready
-	$(BIN)/python tools/sqlalchemy_suite.py
+	$(BIN)/python tools/sqlalchemy_suite.py $(SUITE)
 
 sync: .venv/ready
 	$(BIN)/python tools/async_to_sync.py

@@ -12,8 +12,10 @@ from sqlalchemy.testing import exclusions
 from sqlalchemy.testing.requirements import SuiteRequirements
 
 __all__ = ["Requirements"]
+from .provision import SCHEMA_FILE
 
 _OFFERED = (
+    *(("schemas", "schema_reflection") if SCHEMA_FILE else ()),
     "autocommit",
     "boolean_col_expressions",
     "check_constraint_reflection",
@@ -99,10 +101,16 @@ _OFFERED = (
 )
 
 _NOT_OFFERED = {
-    **dict.fromkeys(
-        ("schemas", "schema_reflection", "schema_create_delete", "cross_schema_fk_reflection"),
-        "the server's policy refuses ATTACH, which is what schemas are in SQLite",
+    **(
+        {}
+        if SCHEMA_FILE
+        else dict.fromkeys(
+            ("schemas", "schema_reflection"),
+            "the server's policy refuses ATTACH, which is what schemas are in SQLite",
+        )
     ),
+    "schema_create_delete": "SQLite has no CREATE SCHEMA",
+    "cross_schema_fk_reflection": "SQLite has no foreign keys between attached databases",
     **dict.fromkeys(
         (
             "comment_reflection",
@@ -140,7 +148,7 @@ _NOT_OFFERED = {
 
 
 class Requirements(SuiteRequirements):
-    """SQLite's capabilities behind a quicSQL server; no attached schemas."""
+    """SQLite's capabilities behind a quicSQL server; schemas where one can be attached."""
 
     @property
     def async_dialect(self) -> Any:
