@@ -6,6 +6,7 @@ python examples/telemetry.py db.example.com:7777 server-ca.crt app.crt app.key
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from opentelemetry.instrumentation.dbapi import trace_integration
 from opentelemetry.sdk.trace import TracerProvider
@@ -27,8 +28,9 @@ def main(address: str, root_ca: str, certificate: str, key: str) -> None:
     spans = InMemorySpanExporter()  # yours sends them to a collector
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
+    driver: Any = quicsql_dbapi  # a module, which the annotation there does not foresee
     trace_integration(
-        quicsql_dbapi, "connect", "sqlite", connection_attributes=FACTS, tracer_provider=provider
+        driver, "connect", "sqlite", connection_attributes=FACTS, tracer_provider=provider
     )
 
     with Client.h2tls(address, with_root_ca(root_ca), with_client_cert(certificate, key)) as client:
