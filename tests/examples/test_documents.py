@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import msgspec
@@ -83,12 +85,13 @@ def test_blocks_run(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             shutil.copy(key, tmp_path / f"{name}.key")
         shutil.copy(server.pki.root_ca, tmp_path / "server-ca.crt")
         monkeypatch.chdir(tmp_path)
-        namespace: dict[str, object] = {}
+        module = types.ModuleType("document")  # SQLAlchemy looks up a class's module
+        monkeypatch.setitem(sys.modules, module.__name__, module)
         for line, code in blocks(document):
             code = "\n" * (line - 1) + code.replace("db.example.com:7777", server.address)
             keys_port = server.addresses["keys"].rpartition(":")[2]
             code = code.replace("keys.example.com:7777", f"localhost:{keys_port}")
-            exec(compile(code, str(document), "exec"), namespace)
+            exec(compile(code, str(document), "exec", dont_inherit=True), vars(module))
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -43,6 +43,7 @@ def run(*arguments: str) -> str:
             "the same types without a row: True\n",
         ),
         ("arrow_out.py", "int64, double, string, binary\n3 rows, sum of n 6\n"),
+        ("telemetry.py", "SELECT: app as analyst at localhost\nthe value is not told\n"),
         ("asyncio_app.py", "visits: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\ntotal: 45\n"),
     ],
 )
