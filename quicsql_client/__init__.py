@@ -38,6 +38,7 @@ from .errors import (
     ResponseTooLarge,
     StreamExpiredError,
     TLSError,
+    TransactionEndedError,
     TransportError,
     TransportWarning,
     TruncatedError,
@@ -45,15 +46,26 @@ from .errors import (
     Warning,
     WriteTimeout,
 )
-from .types import Arguments, Result, Row, Statement, Value
+from .types import Arguments, Description, Enrollment, Result, Row, SessionToken, Statement, Value
 
 if TYPE_CHECKING:
+    from ._async.admin import AsyncAdmin
     from ._async.client import AsyncClient
     from ._async.stream import AsyncStream
     from ._async.transaction import AsyncTransaction
+    from ._sync.admin import Admin
     from ._sync.client import Client
     from ._sync.stream import Stream
     from ._sync.transaction import Transaction
+    from .admin import (
+        Checkpoint,
+        DatabaseInfo,
+        EnrollCode,
+        EnrolledPrincipal,
+        ServerInfo,
+        SessionInfo,
+        Snapshot,
+    )
     from .certificate_sources import (
         CertificateEnvironment,
         CertificateFiles,
@@ -67,6 +79,7 @@ if TYPE_CHECKING:
         with_certificate_check,
         with_client_cert,
         with_connect_timeout,
+        with_ed25519,
         with_insecure_auth_allowed,
         with_max_response,
         with_min_tls,
@@ -76,11 +89,15 @@ if TYPE_CHECKING:
         with_transport,
     )
     from .renewal import TLSStatus
+    from .ssh_agent import AgentKey, SSHAgent
     from .url import URL_PARAMETERS, ConnectionURL, parse_url
 
 __all__ = [
     "URL_PARAMETERS",
+    "Admin",
+    "AgentKey",
     "Arguments",
+    "AsyncAdmin",
     "AsyncClient",
     "AsyncStream",
     "AsyncTransaction",
@@ -89,6 +106,7 @@ __all__ = [
     "CertificateEnvironment",
     "CertificateFiles",
     "CertificateSource",
+    "Checkpoint",
     "Client",
     "ConfigurationError",
     "ConnectError",
@@ -96,6 +114,11 @@ __all__ = [
     "ConnectionURL",
     "DataError",
     "DatabaseError",
+    "DatabaseInfo",
+    "Description",
+    "EnrollCode",
+    "EnrolledPrincipal",
+    "Enrollment",
     "Error",
     "IntegrityError",
     "InterfaceError",
@@ -115,12 +138,18 @@ __all__ = [
     "ResponseTooLarge",
     "Result",
     "Row",
+    "SSHAgent",
+    "ServerInfo",
+    "SessionInfo",
+    "SessionToken",
+    "Snapshot",
     "Statement",
     "Stream",
     "StreamExpiredError",
     "TLSError",
     "TLSStatus",
     "Transaction",
+    "TransactionEndedError",
     "TransportError",
     "TransportWarning",
     "TruncatedError",
@@ -135,6 +164,7 @@ __all__ = [
     "with_certificate_check",
     "with_client_cert",
     "with_connect_timeout",
+    "with_ed25519",
     "with_insecure_auth_allowed",
     "with_max_response",
     "with_min_tls",
@@ -149,6 +179,22 @@ _LATE = {
         ("CertificateEnvironment", "CertificateFiles", "CertificateSource", "PKCS12File"),
         ".certificate_sources",
     ),
+    "AgentKey": ".ssh_agent",
+    "SSHAgent": ".ssh_agent",
+    **dict.fromkeys(
+        (
+            "Checkpoint",
+            "DatabaseInfo",
+            "EnrollCode",
+            "EnrolledPrincipal",
+            "ServerInfo",
+            "SessionInfo",
+            "Snapshot",
+        ),
+        ".admin",
+    ),
+    "Admin": "._sync.admin",
+    "AsyncAdmin": "._async.admin",
     "TLSStatus": ".renewal",
     "AsyncClient": "._async.client",
     "AsyncStream": "._async.stream",

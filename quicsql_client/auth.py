@@ -1,22 +1,25 @@
 """Credentials that travel as header fields:
 
-Bearer token and HTTP Basic. They sign requests; they do no I/O.
+Bearer token, HTTP Basic, and the signature of an Ed25519 key over a challenge of the server, which
+`operations.identity` fetches. They sign requests; they do no I/O.
 
 A client certificate is not here: it belongs to the connection (`certificates`). Every repr is
-masked. Source: protocol/auth.md, "Methods" and "Precedence".
+masked. Source: protocol/auth.md, "Methods", "Precedence" and "Keyring".
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+from urllib.parse import unquote_to_bytes
 
 from .errors import ConfigurationError
 from .wire.messages import Headers, Request
 
-__all__ = ["Basic", "Bearer", "Credential"]
+__all__ = ["IDENTIFYING", "Basic", "Bearer", "Credential", "Ed25519Key", "Ed25519Signer"]
 
 # Printable ASCII: what any server and proxy carries in a header field unchanged.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -90,3 +93,55 @@ class Basic:
         """`authorization: Basic <base64 of user:password>`."""
         pair = f"{self.user}:{self.password}".encode()
         return (("authorization", "Basic " + base64.b64encode(pair).decode("ascii")),)
+
+
+class Ed25519Signer(Protocol):
+    """What signs with one Ed25519 key: a key in memory, of an agent, of a device."""
+
+    @property
+    def public_key_bytes(self) -> bytes:
+        """The 32 bytes of the public key."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """The 64 bytes of the signature. Raises AuthenticationError when there is none."""
+        ...
+
+
+_KEY_KIND = b"ssh-ed25519"
+_SIGNATURE_FIELD = "x-keyring-signature"
+
+IDENTIFYING: Final = frozenset({"authorization", _SIGNATURE_FIELD})
+"""Fields that say who asks: a request that has one already is sent as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ed25519Key:
+    """A key that signs each request over a challenge of the server."""
+
+    signer: Ed25519Signer = field(repr=False)
+
+    @property
+    def line(self) -> str:
+        """The public key as a line of authorized_keys, without a comment."""
+        return f"{_KEY_KIND.decode()} {base64.b64encode(self._blob).decode()}"
+
+    @property
+    def _blob(self) -> bytes:
+        parts = (_KEY_KIND, self.signer.public_key_bytes)
+        return b"".join(len(part).to_bytes(4) + part for part in parts)
+
+    def __str__(self) -> str:
+        digest = base64.b64encode(hashlib.sha256(self._blob).digest()).decode().rstrip("=")
+        return f"the key SHA256:{digest}"  # as ssh-keygen -l writes it
+
+    def headers_for(self, request: Request, challenge: str) -> Headers:
+        """The three fields that prove the key, for this method, path and query alone."""
+        path, _, query = request.target.partition("?")
+        signed = (challenge, request.method, unquote_to_bytes(path), query)
+        data = b"\n".join(p if isinstance(p, bytes) else p.encode() for p in signed)
+        return (
+            ("x-keyring-key", self.line),
+            ("x-keyring-challenge", challenge),
+            (_SIGNATURE_FIELD, base64.b64encode(self.signer.sign(data)).decode()),
+        )

@@ -39,6 +39,7 @@ __all__ = [
     "load_client_certificate",
     "load_root_ca",
     "read_file",
+    "read_source",
     "warn_when_key_is_public",
 ]
 
@@ -117,7 +118,7 @@ def load_root_ca(source: PEMSource) -> RootCA:
     Raises ConfigurationError, naming the file, when it is missing, a directory, empty, DER, a
     key, cut or holds none.
     """
-    name, data = _read_source(source, "CA file")
+    name, data = read_source(source, "CA file")
     certificates = _certificates_in(name, data)
     if not certificates:
         raise ConfigurationError(_no_certificate_text(name, data, "a CA certificate"))
@@ -139,9 +140,9 @@ def load_client_certificate(
     user of the machine can read the key file. Raises ConfigurationError, naming the file and what
     to do.
     """
-    cert_name, cert_data = _read_source(cert, "client certificate file", name)
+    cert_name, cert_data = read_source(cert, "client certificate file", name)
     key_name, key_data = (
-        (cert_name, cert_data) if key is None else _read_source(key, "client key file", name)
+        (cert_name, cert_data) if key is None else read_source(key, "client key file", name)
     )
     certificates = _certificates_in(cert_name, cert_data)
     key_pem = _key_block(key_data)
@@ -172,8 +173,8 @@ def is_path(source: PEMSource) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(source, os.PathLike)
 
 
-def _read_source(source: PEMSource, what: str, name: str | None = None) -> tuple[str, bytes]:
-    """The name to use in messages, and the bytes."""
+def read_source(source: PEMSource, what: str, name: str | None = None) -> tuple[str, bytes]:
+    """The name to use in messages, and the bytes. Raises ConfigurationError, naming the file."""
     if isinstance(source, bytes | bytearray):
         return name or _GIVEN_PEM, _checked_content(name or _GIVEN_PEM, bytes(source), what)
     if not isinstance(source, str | os.PathLike):

@@ -19,6 +19,7 @@
           RateLimitedError        429, .retry_after_s
           OverloadedError         503
           StreamExpiredError      baton unknown or reaped; the transaction is gone
+          TransactionEndedError   SQLite rolled the transaction back by itself
           OutcomeUnknownError     a write whose answer was lost
         AuthorizationError        403, SQLITE_AUTH
         IntegrityError            unique, foreign key, not null, check, mismatch
@@ -63,6 +64,7 @@ __all__ = [
     "ResponseTooLarge",
     "StreamExpiredError",
     "TLSError",
+    "TransactionEndedError",
     "TransportError",
     "TransportWarning",
     "TruncatedError",
@@ -237,6 +239,24 @@ class StreamExpiredError(OperationalError):
 
     is_disconnect = True
     transaction_lost = True
+
+
+class TransactionEndedError(OperationalError):
+    """SQLite has rolled the transaction back by itself, so the statement did not run.
+
+    That is what ON CONFLICT ROLLBACK, RAISE(ROLLBACK), a full disk and an interrupted write do.
+    """
+
+    transaction_lost = True
+
+    def __init__(self, message: str = "", **facts: Any) -> None:
+        super().__init__(
+            message
+            or "the transaction is no longer open: SQLite rolled it back after an earlier error "
+            "(or a statement of the caller's ended it), so nothing more was run in it; "
+            "roll back and start over",
+            **facts,
+        )
 
 
 class OutcomeUnknownError(OperationalError):

@@ -14,9 +14,10 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
-from .auth import Basic, Bearer, Credential
+from .auth import Basic, Bearer, Credential, Ed25519Key
 from .certificate_sources import CertificateFiles, CertificateSource, RootCAFiles
 from .certificates import ClientCertificate, PEMSource, RootCA
+from .ed25519_keys import Ed25519Source, load_ed25519
 from .endpoint import Endpoint
 from .errors import ConfigurationError, TransportWarning
 
@@ -29,6 +30,7 @@ __all__ = [
     "with_certificate_check",
     "with_client_cert",
     "with_connect_timeout",
+    "with_ed25519",
     "with_insecure_auth_allowed",
     "with_max_response",
     "with_min_tls",
@@ -67,6 +69,7 @@ class ClientOptions:
     server_pins: tuple[str, ...] = ()
     bearer: Bearer | None = None
     basic: Basic | None = None
+    ed25519: Ed25519Key | None = None
     timeout_s: float | None = DEFAULT_TIMEOUT_S
     connect_timeout_s: float | None = DEFAULT_CONNECT_TIMEOUT_S
     max_response_bytes: int | None = DEFAULT_MAX_RESPONSE_BYTES
@@ -93,11 +96,15 @@ class ClientOptions:
 
     @property
     def credential(self) -> Credential | None:
-        """The one that goes into requests:
+        """The one that goes into requests where there is no `ed25519`: Basic before bearer.
 
-        Basic before bearer. Source: protocol/client.md, section 1.
+        Source: protocol/client.md, section 1.
         """
         return self.basic or self.bearer
+
+    def without_credentials(self) -> Self:
+        """The same options for requests that say themselves who asks."""
+        return replace(self, basic=None, bearer=None, ed25519=None)
 
     def certificate_stamp(self) -> Hashable:
         """Something that differs after a source of certificates has changed; never raises."""
@@ -129,7 +136,8 @@ class ClientOptions:
         if self.server_pins:
             self._refuse_unused("pin", "with_server_pin", endpoint)
         is_pinned = bool(self.server_pins) and endpoint.tls
-        if self.credential is not None and not (self.allow_insecure_auth or is_pinned):
+        has_credential = self.credential is not None or self.ed25519 is not None
+        if has_credential and not (self.allow_insecure_auth or is_pinned):
             _warn_when_exposed(endpoint)
 
     def _refuse_unused(self, what: str, option: str, endpoint: Endpoint) -> None:
@@ -263,6 +271,18 @@ def with_bearer(token: str) -> Option:
 def with_basic_auth(user: str, password: str) -> Option:
     """Identify with a user name and a password (HTTP Basic). Raises ConfigurationError."""
     return _setting(f"with_basic_auth({user!r}, '***')", basic=Basic(user, password))
+
+
+def with_ed25519(key: Ed25519Source, *, password: str | bytes | None = None) -> Option:
+    """Identify by signing each request with an Ed25519 key (method keyring of the server).
+
+    key: an Ed25519PrivateKey; path or text of a private key file, OpenSSH's or PKCS#8; an
+    `SSHAgent` with one such key, or one of its `identities()`. password: of an encrypted file.
+    It goes before a user or a token. Raises ConfigurationError naming the file or the agent; warns
+    when the file is readable by everyone. Source: protocol/auth.md, Keyring.
+    """
+    loaded = load_ed25519(key, password)
+    return _setting(f"with_ed25519({loaded})", ed25519=loaded)
 
 
 def with_timeout(seconds: float | None) -> Option:

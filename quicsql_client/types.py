@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from .errors import ProgrammingError, TruncatedError
 
-__all__ = ["Arguments", "Result", "Row", "Statement", "Value"]
+__all__ = [
+    "Arguments",
+    "Description",
+    "Enrollment",
+    "Result",
+    "Row",
+    "SessionToken",
+    "Statement",
+    "Value",
+]
 
 Value: TypeAlias = int | float | str | bytes | None
 """A cell: one of SQLite's five storage classes (NULL, INTEGER, REAL, TEXT, BLOB)."""
@@ -79,3 +89,39 @@ class Result:
             raise TruncatedError(
                 "the server's row or byte cap cut this result; its rows are only the beginning"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a statement is, by `describe`.
+
+    params: for each place of binding the name with its sign, or None for `?`. columns: name, and
+    declared type or None. is_readonly: SQLite's own flag.
+    """
+
+    params: tuple[str | None, ...] = ()
+    columns: tuple[tuple[str, str | None], ...] = ()
+    is_explain: bool = False
+    is_readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionToken:
+    """A session token: a bearer token of short life that stands for its principal.
+
+    principal: "" where the server did not say it. expires_at: when it ends unless it is renewed,
+    in UTC. max_expires_at: when no renewal helps any more; None when it is not renewable.
+    """
+
+    token: str = field(repr=False)
+    principal: str
+    expires_at: datetime.datetime
+    max_expires_at: datetime.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """Who an enrolled key is. created: False when it had been enrolled before."""
+
+    principal: str
+    created: bool

@@ -6,7 +6,7 @@ much; here the number and the names must fit exactly. No error holds a value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,11 @@ from quicsql_client import Arguments, ProgrammingError, Statement
 from .statements import Analysis, analyse
 from .types import adapt
 
-__all__ = ["Prepared", "parts_within", "prepare", "prepare_many", "prepare_script"]
+__all__ = ["Prepared", "fit_one_request", "prepare", "prepare_many", "prepare_script"]
 
 # Room for the frame of a request and for what a row's JSON adds to its values; the server's
 # default cap is 8 MiB (protocol/config.md, limits).
-_MAX_PART_BYTES = 6 * 1024 * 1024
+_MAX_REQUEST_BYTES = 6 * 1024 * 1024
 _VALUE_BYTES = 40  # tags, quotes and a number's digits
 _STEP_BYTES = 120  # keys of a statement and its condition
 
@@ -133,21 +133,9 @@ def _counted(count: int) -> str:
     return "1 parameter" if count == 1 else f"{count} parameters"
 
 
-def parts_within(
-    statements: list[Statement], max_bytes: int = _MAX_PART_BYTES
-) -> Iterator[list[Statement]]:
-    """The statements in parts that each fit into one request; usually there is one part."""
-    part: list[Statement] = []
-    size = 0
-    for statement in statements:
-        statement_size = _size(statement)
-        if part and size + statement_size > max_bytes:
-            yield part
-            part, size = [], 0
-        part.append(statement)
-        size += statement_size
-    if part:
-        yield part
+def fit_one_request(statements: list[Statement], max_bytes: int = _MAX_REQUEST_BYTES) -> bool:
+    """Whether the statements surely fit into one request of the native API."""
+    return sum(map(_size, statements)) <= max_bytes
 
 
 def _size(statement: Statement) -> int:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from quicsql_client import ProgrammingError
+
 __all__ = [
     "BINARY",
     "DATETIME",
@@ -114,6 +116,16 @@ def register_adapter(kind: type[_T], adapter: Callable[[_T], Any], /) -> None:
 
 
 def adapt(value: Any) -> Any:
-    """The value that is bound for an argument: what its class's adapter makes of it, or itself."""
+    """The value that is bound for an argument: what its class's adapter makes of it, or itself.
+
+    Raises ProgrammingError where the adapter fails.
+    """
     adapter = _adapters.get(type(value))
-    return value if adapter is None else adapter(value)
+    if adapter is None:
+        return value
+    try:
+        return adapter(value)
+    except Exception as exc:
+        raise ProgrammingError(
+            f"the adapter of {type(value).__name__} failed with {type(exc).__name__}"
+        ) from exc

@@ -11,6 +11,7 @@ collect_ignore = ["sqlalchemy_suite"]
 
 pytest_plugins: list[str] = [
     "tests.fix_peers",
+    "tests.fix_quic_peers",
     "tests.fix_config",
     "tests.fix_engine",
     "tests.fix_application",

@@ -19,6 +19,7 @@ from quicsql_client.server.config import Config
 from quicsql_client.server.control import ControlPlane
 from quicsql_client.server.engine import Caps
 from quicsql_client.server.enrolment import Enrolment, OwnDatabases
+from quicsql_client.server.feed import Feeds
 from quicsql_client.server.grants import RuntimeGrants
 from quicsql_client.server.metastore import MetaStore
 from quicsql_client.server.places import Places
@@ -147,7 +148,8 @@ def start(tmp_path: Path) -> Start:
 
     @contextlib.asynccontextmanager
     async def starting(config: Config, **keys: Any) -> AsyncIterator[Running]:
-        limits = config.limits
+        limits, feed = config.limits, config.changefeed
+        feeds = Feeds(buffer=feed.buffer, max_subscribers=feed.max_subscribers)
         clock = keys.pop("clock", None) or asyncio.get_running_loop().time
         registry = Registry(
             config.databases,
@@ -155,6 +157,7 @@ def start(tmp_path: Path) -> Start:
             caps=Caps(limits.max_rows, limits.max_result_bytes, limits.statement_timeout_s),
             idle_timeout_s=limits.idle_handle_timeout_s,
             clock=clock,
+            feeds=feeds if feed.enabled else None,
         )
         now = keys.pop("now", time.time)
         enrolment: Enrolment | None = None

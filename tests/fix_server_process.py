@@ -76,10 +76,20 @@ class ServerProcess:
                 return line
 
     @property
+    def addresses(self) -> dict[str, str]:
+        """What each listener is bound to, by its name: host and port, or the socket's path."""
+        found = [line.split() for line in self.lines if line.startswith("listening ")]
+        return {words[1][5:]: words[3].partition("=")[2] for words in found}
+
+    @property
     def ports(self) -> dict[str, int]:
-        listening = [line.split() for line in self.lines if line.startswith("listening ")]
-        found = [words for words in listening if words[2] != "transport=unix"]
-        return {words[1][5:]: int(words[3].rpartition(":")[2]) for words in found}
+        """The port of each listener that has one."""
+        parted = {name: address.rpartition(":") for name, address in self.addresses.items()}
+        return {name: int(port) for name, (_, colon, port) in parted.items() if colon}
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def tell(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

@@ -52,7 +52,6 @@ NAMES = {
 PREFIX = re.compile(r"Async(?=[A-Z])")
 # Dotted names -> another; the new one's module is imported beside the old one's.
 DOTTED = {
-    "asyncio.Lock": "threading.Lock",
     "pytest_asyncio.fixture": "pytest.fixture",
 }
 # Generic types that name something only in the asynchronous colour: Awaitable[X] -> X.

@@ -55,12 +55,12 @@ _RULES = (
     "server.routing",
 )
 _STORE = (
-    *("server.engine.*", "server.registry", "server.sessions", "server.metastore.*"),
-    *("server.attaching", "server.control", "server.drafts"),
+    *("server.engine.*", "server.feed", "server.registry", "server.sessions"),
+    *("server.metastore.*", "server.attaching", "server.control", "server.drafts"),
 )
 _SHELL = (
     *("wire.*", "operations.*", "transports.*", "options", "auth", "tls", "certificates"),
-    *("endpoint", "errors", "renewal", "types", "url"),
+    *("admin", "endpoint", "errors", "images", "renewal", "ssh_agent", "types", "url"),
 )
 
 # Name below quicsql_client (or a full name) -> what it may import; the longest name counts.
@@ -68,18 +68,27 @@ _TABLE: dict[str, Layer] = {
     "_version": _layer(),
     "errors": _layer(),
     "types": _layer("errors"),
+    "admin": _layer(),
+    "images": _layer("errors"),
     # 1. the wire: no socket, no clock, no library but msgspec
-    "wire.*": _layer("errors", "types", libraries="msgspec", not_standard=_IO | _CLOCK, pure=True),
+    "wire.*": _layer(
+        "admin", "errors", "types", libraries="msgspec", not_standard=_IO | _CLOCK, pure=True
+    ),
     # 2. the conversation: generators, no async, no library
     "auth": _layer("wire.*", "errors", "types", libraries="cryptography", pure=True),
-    "operations.*": _layer("wire.*", "auth", "errors", "types", not_standard=_IO, pure=True),
+    "operations.*": _layer(
+        "wire.*", "admin", "auth", "errors", "types", not_standard=_IO, pure=True
+    ),
     # certificates and options
     "pki.*": _layer("errors", libraries="cryptography", not_standard=_IO, pure=True),
     "certificates": _layer("pki.*", "errors", libraries="cryptography"),
     "certificate_sources": _layer("certificates", "errors", libraries="cryptography"),
+    "ssh_agent": _layer("errors"),
+    "ed25519_keys": _layer("auth", "certificates", "errors", "ssh_agent", libraries="cryptography"),
     "endpoint": _layer("errors"),
     "options": _layer(
-        *("auth", "certificate_sources", "certificates", "endpoint", "errors", "types", "_version")
+        *("auth", "certificate_sources", "certificates", "endpoint", "errors", "types", "_version"),
+        "ed25519_keys",
     ),
     "tls": _layer(
         *("certificates", "endpoint", "options", "pki.*", "errors"), libraries="cryptography"
@@ -92,7 +101,7 @@ _TABLE: dict[str, Layer] = {
     "transports.*": _layer(
         *("wire.messages", "endpoint", "options", "tls", "certificates", "errors", "_version"),
         "renewal",
-        libraries="h11 h2 hpack httpx aioquic",
+        libraries="h11 h2 hpack httpx aioquic pylsqpack service_identity OpenSSL cryptography",
     ),
     # 4. the shells: open, drive, close
     "_async.*": _layer(*_SHELL),
@@ -110,7 +119,10 @@ _TABLE: dict[str, Layer] = {
         libraries="h11 h2 hpack hyperframe jh2 aioquic pylsqpack OpenSSL cryptography",
     ),
     "server.engine.*": _layer(*_SHARED, "server.config.*", "server.logs", libraries="apsw re2"),
-    "server.registry": _layer(*_SHARED, "server.config.*", "server.engine.*", libraries="apsw"),
+    "server.feed": _layer("wire.*", "server.engine.*"),
+    "server.registry": _layer(
+        *(*_SHARED, "server.config.*", "server.engine.*", "server.feed"), libraries="apsw"
+    ),
     "server.batons": _layer("errors", "types"),
     "server.sessions": _layer(
         *(*_SHARED, "server.batons", "server.engine.*", "server.registry"), libraries="apsw"
@@ -134,7 +146,7 @@ _TABLE: dict[str, Layer] = {
     "server.auth.*": _layer(*_SHARED, "server.config.*", libraries="bcrypt cryptography"),
     "server.alt_svc": _layer("server.config.*", "server.listeners.*"),
     "server.enrolment.*": _layer(
-        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE), libraries="apsw"
+        *("errors", "server.config.*", "server.auth.*", "server.grants", *_STORE)
     ),
     "server.reloading": _layer(
         *("errors", "server.config.*", "server.policy"), libraries="msgspec"

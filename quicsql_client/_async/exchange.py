@@ -1,8 +1,7 @@
 """AsyncExchange: one request and its answer on a connection, and what it means when that fails.
 
-Every failure becomes a TransportError that says
-whether the server may have acted (`may_have_run`) and whether any of the answer came
-(`answer_began`).
+Every failure becomes a TransportError that says whether the server may have acted
+(`may_have_run`) and whether any of the answer came (`answer_began`).
 """
 
 from __future__ import annotations
@@ -12,18 +11,14 @@ import ssl
 import time
 
 from ..endpoint import Endpoint
-from ..errors import RemoteProtocolError, ResponseTooLarge, TLSError, TransportError
+from ..errors import RemoteProtocolError, TLSError, TransportError
 from ..options import ClientOptions
 from ..tls import explain_tls_failure, look_context
 from ..transports import failures
-from ..transports.events import (
-    BodyPart,
-    RequestNotProcessed,
-    ResponseEnded,
-    ResponseStarted,
-)
+from ..transports.collector import ResponseCollector
+from ..transports.events import RequestNotProcessed
 from ..transports.network_async import AsyncSocketStream
-from ..wire.messages import Headers, Request, Response
+from ..wire.messages import Request, Response
 from .link import AsyncLink
 
 __all__ = ["AsyncExchange", "look_at_certificate"]
@@ -61,7 +56,7 @@ class AsyncExchange:
         self._named = str(request)
         self._queued_before = link.core.bytes_queued
         self._deadline: float | None = None
-        self._started: ResponseStarted | None = None
+        self._collector = ResponseCollector(request, options.max_response_bytes)
         self.stream_id = 0
 
     async def run(self, deadline: float | None) -> Response:
@@ -84,21 +79,12 @@ class AsyncExchange:
         return response
 
     async def _collect(self) -> Response:
-        parts: list[bytes] = []
-        size = 0
         while True:
             event = self._core.next_event(self.stream_id)
             if event is None:
                 await self._advance()
-            elif isinstance(event, ResponseStarted):
-                self._started = event
-                self._check_head(event.headers)
-            elif isinstance(event, BodyPart):
-                size += len(event.data)
-                self._check_size(size)
-                parts.append(event.data)
-            elif isinstance(event, ResponseEnded) and self._started is not None:
-                return Response(self._started.status, self._started.headers, b"".join(parts))
+            elif (response := self._collector.take(event)) is not None:
+                return response
 
     async def _advance(self) -> None:
         if self._link.has_ended:
@@ -122,7 +108,7 @@ class AsyncExchange:
 
     def _has_begun(self) -> bool:
         """Whether anything of the answer came."""
-        return self._started is not None or self._core.has_answered(self.stream_id)
+        return self._collector.has_started or self._core.has_answered(self.stream_id)
 
     async def _speaks_tls(self) -> bool:
         """Whether the port that took plain HTTP for nonsense does a TLS handshake."""
@@ -179,24 +165,6 @@ class AsyncExchange:
         is_refusal = response.status == 400 and response.body.startswith(_TLS_PORT_TEXT)
         if is_refusal and not self._endpoint.tls:
             raise self._spoke_plain(None)
-
-    def _check_head(self, headers: Headers) -> None:
-        for name, value in headers:
-            if name == "content-encoding" and value.strip().lower() not in ("", "identity"):
-                raise failures.refuse_encoded(value, self._named)
-            if name == "content-length" and value.isdigit():
-                self._check_size(int(value))
-
-    def _check_size(self, size: int) -> None:
-        limit = self._options.max_response_bytes
-        if limit is not None and size > limit and self._request.method != "HEAD":
-            raise ResponseTooLarge(
-                f"quicsql: server response exceeds the {limit}-byte client cap (raise it with "
-                "with_max_response)",
-                limit_bytes=limit,
-                request=self._named,
-                may_have_run=True,
-            )
 
 
 async def look_at_certificate(endpoint: Endpoint, deadline: float | None) -> bytes | None:

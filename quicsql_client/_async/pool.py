@@ -30,6 +30,7 @@ from ..transports.network_async import AsyncSocketStream
 from ..transports.shelves import AsyncShelf
 from ..wire.messages import Request, Response
 from .connection import AsyncConnection
+from .http3_pool import AsyncHTTP3Pool
 
 __all__ = ["AsyncPool", "open_transport"]
 
@@ -45,7 +46,7 @@ def open_transport(endpoint: Endpoint, options: ClientOptions) -> AsyncTransport
     """The transport that these options ask for: a pool of our own, or that of with_transport."""
     if options.transport is not None:
         return AsyncForeignTransport(options.transport, endpoint, options)
-    pool = AsyncPool(endpoint, options)
+    pool = (AsyncHTTP3Pool if endpoint.transport == "h3" else AsyncPool)(endpoint, options)
     return AsyncMockableTransport(pool, endpoint, options)
 
 

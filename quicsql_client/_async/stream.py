@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from ..operations.query import StatementLike
 from ..operations.stream import StreamOperations
-from ..types import Arguments, Result, Statement
+from ..types import Arguments, Description, Result, Statement
 from .channel import AsyncChannel
 
 __all__ = ["AsyncStream"]
@@ -22,9 +22,11 @@ class AsyncStream:
     back. Not for concurrent use. Source: protocol/hrana.md, "Streams and batons".
     """
 
-    def __init__(self, channel: AsyncChannel, database: str) -> None:
+    def __init__(
+        self, channel: AsyncChannel, database: str, operations: StreamOperations | None = None
+    ) -> None:
         self._channel = channel
-        self._operations = StreamOperations(database)
+        self._operations = operations or StreamOperations(database)
         self.database = database
 
     def __repr__(self) -> str:
@@ -34,16 +36,45 @@ class AsyncStream:
         """Run one statement. Raises: its error; the stream stays usable after a SQL error."""
         return await self._channel.run(self._operations.execute(Statement(sql, args)))
 
-    async def batch(self, statements: Iterable[StatementLike]) -> list[Result]:
+    async def batch(
+        self, statements: Iterable[StatementLike], *, in_transaction: bool = False
+    ) -> list[Result]:
         """Run statements in one request, up to the first that fails (exc.failed_index).
 
-        There is no transaction of its own: what ran before the failing one stays.
+        There is no transaction of its own: what ran before the failing one stays. in_transaction:
+        run each only while a transaction is open; TransactionEndedError says that none was, as
+        SQLite ends one by itself after some errors.
         """
-        return await self._channel.run(self._operations.batch(statements))
+        operation = self._operations.batch(statements, in_transaction=in_transaction)
+        return await self._channel.run(operation)
+
+    async def sequence(self, script: str) -> None:
+        """Run a script of any statements, its rows discarded; it takes no arguments.
+
+        What ran before a failing statement stays. Raises: OperationalError; servers may tell no
+        more than that it failed.
+        """
+        await self._channel.run(self._operations.sequence(script))
+
+    async def describe(self, sql: str) -> Description:
+        """The parameters and columns of a statement, without running it. Raises: its error."""
+        return await self._channel.run(self._operations.describe(sql))
 
     async def is_autocommit(self) -> bool:
         """Whether no transaction is open on the stream."""
         return await self._channel.run(self._operations.is_autocommit())
+
+    async def start_capture(self, tables: Sequence[str] = ()) -> None:
+        """Record the changes that this stream makes from now on, to these tables or to all.
+
+        Tables without a primary key are not recorded. One recording at a time; it ends with
+        `changeset` or the stream. Source: protocol/hrana.md, "Request types".
+        """
+        await self._channel.run(self._operations.start_capture(tables))
+
+    async def changeset(self) -> bytes:
+        """What was recorded, as a SQLite changeset; the recording ends. Empty: nothing changed."""
+        return await self._channel.run(self._operations.changeset())
 
     async def aclose(self) -> None:
         """End the stream; an open transaction is rolled back. Closing twice does nothing."""

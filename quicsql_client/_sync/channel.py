@@ -7,9 +7,11 @@ from __future__ import annotations
 import time
 from typing import TypeVar
 
+from ..auth import Basic
 from ..endpoint import Endpoint
 from ..errors import AuthenticationError
 from ..operations import Operation
+from ..operations.identity import Identity
 from ..options import ClientOptions
 from ..renewal import TLSKeeper
 from ..transports.httpx import PoolTransport
@@ -22,27 +24,45 @@ _T = TypeVar("_T")
 
 
 class Channel:
-    """A transport, with the credential and the deadline that its calls carry."""
+    """A transport, with the identity and the deadline that its calls carry.
+
+    tls: what connections are encrypted with; None without TLS, or when it is not ours.
+    """
 
     def __init__(self, endpoint: Endpoint, options: ClientOptions) -> None:
         self._endpoint = endpoint
         self._options = options
         self._transport = open_transport(endpoint, options)
+        self.tls: TLSKeeper | None = self._transport.tls
+        self.identity = Identity(options.credential, options.ed25519, time.monotonic)
 
     @property
-    def tls(self) -> TLSKeeper | None:
-        """What connections are encrypted with; None without TLS, or when it is not ours."""
-        return self._transport.tls
+    def user(self) -> str | None:
+        """The user of basic auth, else the common name of the client certificate, else None."""
+        if isinstance(self._options.credential, Basic):
+            return self._options.credential.user
+        certificate = self.tls.current.options.client_cert if self.tls is not None else None
+        return certificate.facts.common_name or None if certificate is not None else None
 
     def run(self, operation: Operation[_T]) -> _T:
-        """Drive an operation to its value, all its requests within one deadline."""
+        """Drive an operation to its value, each of its requests with what identifies the client."""
+        return self.run_as_it_is(self.identity.identified(operation))
+
+    def run_as_it_is(self, operation: Operation[_T]) -> _T:
+        """Drive an operation whose requests say themselves who asks; all within one deadline."""
         timeout_s = self._options.timeout_s
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            return self._drive(operation, deadline)
+        except AuthenticationError as refused:
+            raise self._explained(refused) from None
+
+    def _drive(self, operation: Operation[_T], deadline: float | None) -> _T:
         try:
             request = next(operation)
             while True:
                 try:
-                    response = self._send(request, deadline)
+                    response = self._transport.send(request, deadline=deadline)
                 except BaseException as exc:  # the operation must learn of cancelling, too
                     request = operation.throw(exc)
                 else:
@@ -50,30 +70,31 @@ class Channel:
         except StopIteration as finished:
             value: _T = finished.value
             return value
-        except AuthenticationError as refused:
-            raise self._explained(refused) from None
 
     def _explained(self, refused: AuthenticationError) -> AuthenticationError:
         """The server does not say which half is wrong, so say which identity it was shown."""
-        certificate = self.tls.current.options.client_cert if self.tls is not None else None
-        if certificate is None:
+        if refused.http_status is None:  # nothing was sent
             return refused
+        presented = [self.identity.presented()]
+        certificate = self.tls.current.options.client_cert if self.tls is not None else None
+        if certificate is not None:
+            presented.append(
+                f"presented {certificate.facts} from {certificate.source!r}, which no "
+                "principal of the server maps (by subject_cn or spki_sha256)"
+            )
         return AuthenticationError(
-            f"{refused}: presented {certificate.facts} from {certificate.source!r}, which no "
-            "principal of the server maps (by subject_cn or spki_sha256)",
+            ": ".join([str(refused), *filter(None, presented)]),
             http_status=refused.http_status,
             sql=refused.sql,
         )
 
-    def _send(self, request: Request, deadline: float | None) -> Response:
-        credential = self._options.credential
-        if credential is not None:
-            request = request.with_headers(credential.headers_for(request))
-        return self._transport.send(request, deadline=deadline)
+    def send(self, request: Request, *, deadline: float | None) -> Response:
+        """The whole answer to one request with what identifies the client. See Transport."""
+        return self._drive(self.identity.exchange(request), deadline)
 
     def http_transport(self) -> PoolTransport:
         """The same way to the server, for an httpx client."""
-        return PoolTransport(self._transport, self._endpoint, self._options)
+        return PoolTransport(self, self._endpoint, self._options.without_credentials())
 
     def close(self) -> None:
         """Close the transport and its connections."""

@@ -11,15 +11,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..endpoint import Endpoint
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DatabaseError
 from ..operations import Operation
+from ..operations.changeset import (
+    OnConflict,
+    apply_changeset,
+    concat_changesets,
+    invert_changeset,
+)
 from ..operations.health import health
-from ..operations.query import StatementLike, batch, query
+from ..operations.query import StatementLike, batch, pipeline, query
 from ..operations.transaction import TransactionMode
+from ..operations.transfer import export
 from ..options import ClientOptions, Option
 from ..renewal import TLSStatus
-from ..types import Arguments, Result, Statement
+from ..types import Arguments, Enrollment, Result, SessionToken, Statement
 from ..url import parse_url
+from .admin import Admin
 from .channel import Channel
 from .stream import Stream
 from .transaction import Transaction
@@ -35,8 +43,8 @@ _T = TypeVar("_T")
 class Client:
     """A connection pool to one quicSQL server.
 
-    Make one by transport: `h1`, `h2c`, `h2tls`, `unix`, or `from_url`. Nothing is dialled until
-    the first call. Safe for concurrent use. Every failure is a `quicsql_client.Error`.
+    Make one by transport: `h1`, `h2c`, `h2tls`, `h3`, `unix`, or `from_url`. Nothing is dialled
+    until the first call. Safe for concurrent use. Every failure is a `quicsql_client.Error`.
     """
 
     def __init__(self, endpoint: Endpoint, *options: Option, database: str | None = None) -> None:
@@ -66,6 +74,14 @@ class Client:
         return cls(Endpoint.parse(address, transport="h2", insecure=insecure), *options)
 
     @classmethod
+    def h3(cls, address: str, *options: Option, insecure: bool = False) -> Self:
+        """HTTP/3 over QUIC (UDP) to "host:port"; needs `pip install "quicsql-client[h3]"`.
+
+        insecure: True skips all verification of the server; never in production.
+        """
+        return cls(Endpoint.parse(address, transport="h3", insecure=insecure), *options)
+
+    @classmethod
     def unix(cls, path: str, *options: Option) -> Self:
         """HTTP/1.1 over the unix socket at `path`."""
         return cls(Endpoint.unix(path), *options)
@@ -81,15 +97,18 @@ class Client:
         parsed = parse_url(url)
         return cls(parsed.endpoint, *parsed.options, *options, database=parsed.database)
 
-    def query(self, database: str, sql: str, args: Arguments = ()) -> Result:
+    def query(
+        self, database: str, sql: str, args: Arguments = (), *, decltypes: bool = False
+    ) -> Result:
         """Run one statement, or a script, by itself: it commits before the answer comes.
 
-        args: a sequence for `?`, a mapping of names for `:name`, `@name` and `$name`.
+        args: a sequence for `?`, a mapping of names for `:name`, `@name` and `$name`. decltypes:
+        ask for the declared types of the columns, too (`result.decltypes`).
         Raises: the statement's error by its SQLite code; TransportError where no answer came;
         AuthenticationError (401) and AuthorizationError (403) where the server refused.
         Source: protocol/native.md.
         """
-        return self._run(query(database, Statement(sql, args)))
+        return self._run(query(database, Statement(sql, args), decltypes=decltypes))
 
     def execute(self, database: str, sql: str, args: Arguments = ()) -> Result:
         """The same call as `query`, for reading at the call site."""
@@ -104,6 +123,16 @@ class Client:
         """
         return self._run(batch(database, statements))
 
+    def pipeline(
+        self, database: str, statements: Iterable[StatementLike]
+    ) -> list[Result | DatabaseError]:
+        """Run statements one by one in one request. Not atomic: one that fails stops no other.
+
+        Each gives its Result, or its error (not raised), with `failed_index` and `sql`; so nothing
+        of what happened is hidden. Where all or none is to happen, use `batch`.
+        """
+        return self._run(pipeline(database, statements))
+
     def transaction(self, database: str, mode: TransactionMode = "deferred") -> Transaction:
         """A transaction for a `with` block: commits at its end, rolls back on an exception."""
         return Transaction(self._channel, database, mode)
@@ -112,9 +141,76 @@ class Client:
         """A Hrana stream for a `with` block: statements that share one connection of the server."""
         return Stream(self._channel, database)
 
+    def apply_changeset(
+        self,
+        database: str,
+        changeset: bytes,
+        on_conflict: OnConflict = "abort",
+        tables: Iterable[str] = (),
+    ) -> None:
+        """Make the changes that a stream recorded (`start_capture`), of these tables or of all.
+
+        on_conflict: where rows are not as they were, "abort" undoes everything and raises
+        DatabaseError, "omit" leaves that change out, "replace" lets it win. Tables that the
+        database has not are passed over. Source: protocol/operations.md, Changesets.
+        """
+        self._run(apply_changeset(database, changeset, on_conflict, tables))
+
+    def invert_changeset(self, database: str, changeset: bytes) -> bytes:
+        """The changeset that undoes this one. The database is asked, and stays as it is."""
+        return self._run(invert_changeset(database, changeset))
+
+    def concat_changesets(self, database: str, first: bytes, second: bytes) -> bytes:
+        """One changeset for both, in this order. The database is asked, and stays as it is."""
+        return self._run(concat_changesets(database, first, second))
+
+    def export(self, database: str) -> bytes:
+        """The whole database as the bytes of a SQLite file; write them to one to open it.
+
+        Held in memory, so `with_max_response` caps it. Raises: DataError where it is larger than
+        the server's cap; ResponseTooLarge.
+        """
+        return self._run(export(database))
+
+    def mint_session(self) -> SessionToken:
+        """Trade the client's credential for a session token, which it shows from now on.
+
+        A renewable token is renewed by the server's answers as it is used. When it has ended calls
+        raise AuthenticationError; mint another one then. Source: protocol/auth.md, Session tokens.
+        """
+        return self._channel.run_as_it_is(self._channel.identity.mint_session())
+
+    def renew_session(self) -> SessionToken:
+        """The next token of the session, in place of the one in use.
+
+        Raises: OperationalError (409) where the server's tokens are not renewable.
+        """
+        return self._channel.run_as_it_is(self._channel.identity.renew_session())
+
+    def revoke_session(self) -> None:
+        """End the session on the server; the client goes on with the credential it was made with.
+
+        A session that has ended already is no error.
+        """
+        self._channel.run_as_it_is(self._channel.identity.revoke_session())
+
+    def enroll(self, token: str | None = None) -> Enrollment:
+        """Make the key of `with_ed25519` that of a principal of its own.
+
+        token: an enrolment token or single-use code, where the server asks for one. An enrolled key
+        may enrol again: it is told its name. Raises: AuthorizationError without a good token,
+        RateLimitedError. Source: protocol/auth.md, Device enrolment.
+        """
+        return self._channel.run_as_it_is(self._channel.identity.enroll(token))
+
     def health(self) -> None:
         """Returns when the server answers that it is well. Raises OperationalError otherwise."""
         self._run(health())
+
+    @property
+    def admin(self) -> Admin:
+        """The control plane of the server: databases, streams, enrolled devices."""
+        return Admin(self._channel)
 
     @property
     def http(self) -> httpx.Client:
@@ -134,6 +230,14 @@ class Client:
         """
         tls = self._channel.tls
         return tls.current.context if tls is not None else None
+
+    @property
+    def user(self) -> str | None:
+        """Who calls: the user of basic auth, else the common name of the client certificate.
+
+        None for a token, and where there is neither.
+        """
+        return self._channel.user
 
     def tls_status(self) -> TLSStatus | None:
         """The certificates of both sides as they are now; None where there is no TLS of ours."""

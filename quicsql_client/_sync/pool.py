@@ -32,6 +32,7 @@ from ..transports.network import SocketStream
 from ..transports.shelves import Shelf
 from ..wire.messages import Request, Response
 from .connection import Connection
+from .http3_pool import HTTP3Pool
 
 __all__ = ["Pool", "open_transport"]
 
@@ -47,7 +48,7 @@ def open_transport(endpoint: Endpoint, options: ClientOptions) -> Transport:
     """The transport that these options ask for: a pool of our own, or that of with_transport."""
     if options.transport is not None:
         return ForeignTransport(options.transport, endpoint, options)
-    pool = Pool(endpoint, options)
+    pool = (HTTP3Pool if endpoint.transport == "h3" else Pool)(endpoint, options)
     return MockableTransport(pool, endpoint, options)
 
 

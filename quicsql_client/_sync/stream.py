@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from ..operations.query import StatementLike
 from ..operations.stream import StreamOperations
-from ..types import Arguments, Result, Statement
+from ..types import Arguments, Description, Result, Statement
 from .channel import Channel
 
 __all__ = ["Stream"]
@@ -24,9 +24,11 @@ class Stream:
     back. Not for concurrent use. Source: protocol/hrana.md, "Streams and batons".
     """
 
-    def __init__(self, channel: Channel, database: str) -> None:
+    def __init__(
+        self, channel: Channel, database: str, operations: StreamOperations | None = None
+    ) -> None:
         self._channel = channel
-        self._operations = StreamOperations(database)
+        self._operations = operations or StreamOperations(database)
         self.database = database
 
     def __repr__(self) -> str:
@@ -36,16 +38,45 @@ class Stream:
         """Run one statement. Raises: its error; the stream stays usable after a SQL error."""
         return self._channel.run(self._operations.execute(Statement(sql, args)))
 
-    def batch(self, statements: Iterable[StatementLike]) -> list[Result]:
+    def batch(
+        self, statements: Iterable[StatementLike], *, in_transaction: bool = False
+    ) -> list[Result]:
         """Run statements in one request, up to the first that fails (exc.failed_index).
 
-        There is no transaction of its own: what ran before the failing one stays.
+        There is no transaction of its own: what ran before the failing one stays. in_transaction:
+        run each only while a transaction is open; TransactionEndedError says that none was, as
+        SQLite ends one by itself after some errors.
         """
-        return self._channel.run(self._operations.batch(statements))
+        operation = self._operations.batch(statements, in_transaction=in_transaction)
+        return self._channel.run(operation)
+
+    def sequence(self, script: str) -> None:
+        """Run a script of any statements, its rows discarded; it takes no arguments.
+
+        What ran before a failing statement stays. Raises: OperationalError; servers may tell no
+        more than that it failed.
+        """
+        self._channel.run(self._operations.sequence(script))
+
+    def describe(self, sql: str) -> Description:
+        """The parameters and columns of a statement, without running it. Raises: its error."""
+        return self._channel.run(self._operations.describe(sql))
 
     def is_autocommit(self) -> bool:
         """Whether no transaction is open on the stream."""
         return self._channel.run(self._operations.is_autocommit())
+
+    def start_capture(self, tables: Sequence[str] = ()) -> None:
+        """Record the changes that this stream makes from now on, to these tables or to all.
+
+        Tables without a primary key are not recorded. One recording at a time; it ends with
+        `changeset` or the stream. Source: protocol/hrana.md, "Request types".
+        """
+        self._channel.run(self._operations.start_capture(tables))
+
+    def changeset(self) -> bytes:
+        """What was recorded, as a SQLite changeset; the recording ends. Empty: nothing changed."""
+        return self._channel.run(self._operations.changeset())
 
     def close(self) -> None:
         """End the stream; an open transaction is rolled back. Closing twice does nothing."""

@@ -14,6 +14,7 @@ from ..operations.query import StatementLike
 from ..operations.transaction import TransactionMode, TransactionOperations
 from ..types import Arguments, Result, Statement
 from .channel import Channel
+from .stream import Stream
 
 __all__ = ["Transaction"]
 
@@ -40,10 +41,20 @@ class Transaction:
     def is_active(self) -> bool:
         """True from the first statement to the end: the server holds this transaction open."""
         operations = self._operations
-        return operations.is_begun and not operations.is_finished and not operations.is_lost
+        is_over = operations.is_finished or operations.is_lost or operations.is_ended_by_sqlite
+        return operations.is_begun and not is_over
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether BEGIN was sent and not refused; it travels with the first statement."""
+        return self._operations.is_begun or self._operations.is_lost
 
     def execute(self, sql: str, args: Arguments = ()) -> Result:
-        """Run one statement in the transaction. Raises: its error; the transaction goes on."""
+        """Run one statement in the transaction. Raises: its error; the transaction goes on.
+
+        Where SQLite has ended it (ON CONFLICT ROLLBACK, a full disk): TransactionEndedError from
+        each later call but rollback, and nothing runs.
+        """
         return self._channel.run(self._operations.execute(Statement(sql, args)))
 
     def batch(self, statements: Iterable[StatementLike]) -> list[Result]:
@@ -53,8 +64,19 @@ class Transaction:
         """
         return self._channel.run(self._operations.batch(statements))
 
+    def hand_over(self) -> Stream:
+        """The stream that the transaction runs on, which is the caller's to commit and close.
+
+        This object has ended then. Raises LocalProtocolError before the first statement.
+        """
+        return Stream(self._channel, self.database, self._operations.hand_over())
+
     def commit(self) -> None:
-        """Make the changes last. Raises OutcomeUnknownError when the answer was lost."""
+        """Make the changes last.
+
+        Raises OutcomeUnknownError when the answer was lost, TransactionEndedError when SQLite had
+        rolled back before.
+        """
         self._channel.run(self._operations.commit())
 
     def rollback(self) -> None:

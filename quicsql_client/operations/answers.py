@@ -20,6 +20,7 @@ from ..errors import (
     RateLimitedError,
     RemoteProtocolError,
     StreamExpiredError,
+    TransactionEndedError,
 )
 from ..types import Result
 from ..wire import hrana, native
@@ -34,6 +35,7 @@ _OF_STATUS: dict[int, type[Error]] = {
     403: AuthorizationError,
     404: OperationalError,
     405: ProgrammingError,
+    409: OperationalError,
     413: DataError,
     422: DatabaseError,
     429: RateLimitedError,
@@ -96,13 +98,19 @@ def result_of(result: hrana.StreamResult) -> Result:
 
 
 def results_of(
-    result: hrana.StreamResult, expected: int, *, first: int = 0, commit: int | None = None
+    result: hrana.StreamResult,
+    expected: int,
+    *,
+    first: int = 0,
+    commit: int | None = None,
+    guarded: bool = False,
 ) -> list[Result]:
     """The results of the `expected` chained steps of a batch, the first of them at index `first`.
 
     Steps before and after them open and end a transaction. commit: index of the step without which
-    none of them has taken effect. Raises: the error that stopped the
-    batch, with failed_index counted from `first` where it was one of the expected steps.
+    none of them has taken effect. guarded: whether the steps run in an open transaction only.
+    Raises: the error that stopped the batch, with failed_index counted from `first` where it was
+    one of the expected steps; TransactionEndedError where a guarded step was skipped.
     """
     if isinstance(result, hrana.StreamError):
         raise result.as_error()
@@ -113,6 +121,8 @@ def results_of(
             index = step - first if first <= step < first + expected else None
             raise error.as_error(failed_index=index)
     complete = [item for item in result.results[: first + expected] if item is not None]
+    if guarded and first <= len(complete) < len(result.results) == first + expected:
+        raise TransactionEndedError(failed_index=len(complete) - first)
     has_ended = commit is None or result.results[commit : commit + 1] not in ((), (None,))
     if len(complete) != first + expected or not has_ended:
         raise RemoteProtocolError(f"the server's answer does not hold {expected} results")

@@ -1,7 +1,7 @@
 """One statement, and all-or-nothing batches, without a stream.
 
-Positional arguments go to the native API; named ones, which it cannot carry, go as a Hrana pipeline
-that opens and closes its stream in the same request.
+Positional arguments go to the native API; named ones, which it cannot carry, and declared types,
+which it does not tell, go by a Hrana pipeline that opens and closes its stream in the same request.
 Source: protocol/native.md; protocol/hrana.md.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import quote
 
-from ..errors import Error, ProgrammingError
+from ..errors import DatabaseError, Error, ProgrammingError
 from ..types import Arguments, Result, Statement
 from ..wire import hrana, native
 from ..wire.messages import JSON_HEADERS, Request
@@ -19,7 +19,18 @@ from ..wire.values import is_unicode
 from . import Operation
 from .answers import require_ok, result_of, results_of
 
-__all__ = ["StatementLike", "as_statement", "batch", "chained_steps", "database_path", "query"]
+__all__ = [
+    "StatementLike",
+    "as_statement",
+    "as_tables",
+    "batch",
+    "chained_steps",
+    "database_path",
+    "pipeline",
+    "query",
+]
+
+_IN_TRANSACTION = hrana.Condition("not", cond=hrana.Condition("is_autocommit"))
 
 StatementLike: TypeAlias = str | Statement | tuple[str, Arguments]
 """A statement as callers write it: SQL alone, (SQL, arguments), or a Statement."""
@@ -39,6 +50,16 @@ def as_statement(item: StatementLike) -> Statement:
     )
 
 
+def as_tables(tables: Iterable[str]) -> tuple[str, ...]:
+    """The names of tables that a caller means. Raises ProgrammingError for what holds none."""
+    names = () if isinstance(tables, str) else tuple(tables)
+    if isinstance(tables, str) or not all(
+        isinstance(n, str) and n and is_unicode(n) for n in names
+    ):
+        raise ProgrammingError("tables: expected a sequence of table names, each a non-empty str")
+    return names
+
+
 def database_path(database: str, endpoint: str) -> str:
     """The request target of an endpoint of a database. Raises ProgrammingError for no name."""
     if not isinstance(database, str) or not database:
@@ -48,11 +69,14 @@ def database_path(database: str, endpoint: str) -> str:
     return f"/{quote(database, safe='')}/{endpoint}"
 
 
-def query(database: str, statement: Statement) -> Operation[Result]:
-    """Run one statement, or a script, by itself. Returns its result."""
+def query(database: str, statement: Statement, *, decltypes: bool = False) -> Operation[Result]:
+    """Run one statement, or a script, by itself. Returns its result.
+
+    decltypes: with the declared types of its columns, which the native API does not tell.
+    """
     try:
-        if _is_named(statement):
-            return (yield from _query_named(database, statement))
+        if decltypes or _is_named(statement):
+            return (yield from _query_by_hrana(database, statement))
         request = Request(
             "POST",
             database_path(database, "query"),
@@ -71,14 +95,14 @@ def _is_named(statement: Statement) -> bool:
     return isinstance(statement.args, Mapping) and bool(statement.args)
 
 
-def _query_named(database: str, statement: Statement) -> Operation[Result]:
+def _query_by_hrana(database: str, statement: Statement) -> Operation[Result]:
     (result,) = yield from _one_shot(database, hrana.Execute(hrana.Stmt.of(statement)))
     return result_of(result)
 
 
-def _one_shot(database: str, asked: hrana.StreamRequest) -> Operation[list[hrana.StreamResult]]:
-    """One request on a stream that ends with it."""
-    requests = (asked, hrana.Close())
+def _one_shot(database: str, *asked: hrana.StreamRequest) -> Operation[list[hrana.StreamResult]]:
+    """Requests on a stream that ends with them."""
+    requests = (*asked, hrana.Close())
     request = Request(
         "POST",
         database_path(database, "v3/pipeline"),
@@ -87,7 +111,7 @@ def _one_shot(database: str, asked: hrana.StreamRequest) -> Operation[list[hrana
     )
     response = yield request
     require_ok(request, response)
-    return hrana.decode_answer(response.body, requests)[1][:1]
+    return hrana.decode_answer(response.body, requests)[1][:-1]
 
 
 def batch(database: str, items: Iterable[StatementLike]) -> Operation[list[Result]]:
@@ -122,14 +146,60 @@ def _batch_named(database: str, statements: Sequence[Statement]) -> Operation[li
     return results_of(result, last, first=1, commit=last + 1)
 
 
-def chained_steps(statements: Sequence[Statement], *, first: int) -> tuple[hrana.Step, ...]:
-    """Batch steps that each run only if the one before succeeded; `first` is the first's index."""
+def pipeline(
+    database: str, items: Iterable[StatementLike]
+) -> Operation[list[Result | DatabaseError]]:
+    """Run statements one by one in one request, each by itself: one that fails stops no other.
+
+    Returns for each its result, or its error with failed_index and sql. No statements: no request.
+    """
+    statements = [as_statement(item) for item in items]
+    if not statements:
+        return []
+    asked = []
+    for index, statement in enumerate(statements):
+        try:
+            asked.append(hrana.Execute(hrana.Stmt.of(statement)))
+        except Error as exc:
+            exc.failed_index, exc.sql = index, statement.sql
+            raise
+    told = yield from _one_shot(database, *asked)
+    return [_outcome(index, *pair) for index, pair in enumerate(zip(statements, told, strict=True))]
+
+
+def _outcome(
+    index: int, statement: Statement, result: hrana.StreamResult
+) -> Result | DatabaseError:
+    if isinstance(result, hrana.StreamError):
+        return result.as_error(failed_index=index, sql=statement.sql)
+    return result_of(result)
+
+
+def chained_steps(
+    statements: Sequence[Statement], *, first: int, guarded: bool = False
+) -> tuple[hrana.Step, ...]:
+    """Batch steps that each run only if the one before succeeded; `first` is the first's index.
+
+    guarded: and only while a transaction is open. A step before `first` is the BEGIN then.
+    """
     steps = []
+    before = None
     for position, statement in enumerate(statements):
         condition = hrana.Condition("ok", first + position - 1) if first + position else None
+        # What follows BEGIN, or ran as the same text just now, finds the transaction open: a text
+        # that ends it does not succeed twice. So a batch of one INSERT stays small.
+        if guarded and statement.sql != before and (before is not None or not first):
+            condition = _and_in_transaction(condition)
+        before = statement.sql
         try:
             steps.append(hrana.Step(hrana.Stmt.of(statement), condition))
         except Error as exc:
             exc.failed_index, exc.sql = position, statement.sql
             raise
     return tuple(steps)
+
+
+def _and_in_transaction(condition: hrana.Condition | None) -> hrana.Condition:
+    if condition is None:
+        return _IN_TRANSACTION
+    return hrana.Condition("and", conds=(condition, _IN_TRANSACTION))

@@ -11,8 +11,10 @@ Source: protocol/hrana.md, "Streams and batons"; protocol/client.md, "Pitfalls".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
+from types import NoneType
+from typing import TypeVar
 
 from ..errors import (
     AuthenticationError,
@@ -22,17 +24,22 @@ from ..errors import (
     LocalProtocolError,
     OverloadedError,
     RateLimitedError,
+    RemoteProtocolError,
     StreamExpiredError,
     TransportError,
 )
-from ..types import Result, Statement
+from ..types import Description, Result, Statement
 from ..wire import hrana
 from ..wire.messages import JSON_HEADERS, Request
+from ..wire.values import bind_sql
 from . import Operation
 from .answers import require_ok, result_of, results_of
-from .query import StatementLike, as_statement, chained_steps, database_path
+from .query import StatementLike, as_statement, as_tables, chained_steps, database_path
+from .splitting import MAX_REQUEST_BYTES, split
 
 __all__ = ["StreamOperations", "StreamState"]
+
+_T = TypeVar("_T")
 
 
 # Answers that the server gives before it looks at the baton: the stream is as it was.
@@ -108,24 +115,68 @@ class StreamOperations:
             exc.sql = statement.sql
             raise
 
-    def batch(self, items: Iterable[StatementLike]) -> Operation[list[Result]]:
-        """Run statements in one request, up to the first that fails; no transaction of its own.
+    def batch(
+        self, items: Iterable[StatementLike], *, in_transaction: bool = False
+    ) -> Operation[list[Result]]:
+        """Run statements, up to the first that fails; no transaction of its own.
 
-        Raises: the failing statement's error, its position in failed_index.
+        They take one request, more where the server's cap on a body asks for it. in_transaction:
+        run each only while a transaction is open. Raises: the failing statement's error, its
+        position in failed_index; TransactionEndedError where none was open.
         """
+        self._require_usable()
         statements = [as_statement(item) for item in items]
-        if not statements:
-            self._require_usable()
-            return []
-        (result,) = yield from self.run(hrana.Batch(chained_steps(statements, first=0)))
-        return results_of(result, len(statements))
+
+        def as_batch(part: Sequence[Statement]) -> hrana.Batch:
+            return hrana.Batch(chained_steps(part, first=0, guarded=in_transaction))
+
+        results: list[Result] = []
+        for part in split(statements, as_batch, MAX_REQUEST_BYTES):
+            try:
+                (result,) = yield from self.run(as_batch(part))
+                results += results_of(result, len(part), guarded=in_transaction)
+            except Error as exc:
+                if exc.failed_index is not None or results:
+                    exc.failed_index = len(results) + (exc.failed_index or 0)
+                raise
+        return results
+
+    def sequence(self, script: str) -> Operation[None]:
+        """Run a script, its rows discarded, up to the first statement that fails."""
+        try:
+            yield from self._ask(hrana.Script(bind_sql(script)), NoneType)
+        except Error as exc:
+            exc.sql = script
+            raise
+
+    def describe(self, sql: str) -> Operation[Description]:
+        """What the first statement of a text is; nothing of it runs."""
+        try:
+            return (yield from self._ask(hrana.Describe(bind_sql(sql)), Description))
+        except Error as exc:
+            exc.sql = sql
+            raise
 
     def is_autocommit(self) -> Operation[bool]:
         """Whether the stream is outside a transaction."""
-        (result,) = yield from self.run(hrana.GetAutocommit())
+        return (yield from self._ask(hrana.GetAutocommit(), bool))
+
+    def start_capture(self, tables: Sequence[str] = ()) -> Operation[None]:
+        """Record the stream's changes from now on, of these tables or of all."""
+        yield from self._ask(hrana.SessionStart(as_tables(tables)), NoneType)
+
+    def changeset(self) -> Operation[bytes]:
+        """What was recorded since `start_capture`, which ends; empty when nothing was changed."""
+        return (yield from self._ask(hrana.SessionChangeset(), bytes))
+
+    def _ask(self, request: hrana.StreamRequest, kind: type[_T]) -> Operation[_T]:
+        """One request whose answer is of that kind. Raises: its error."""
+        (result,) = yield from self.run(request)
         if isinstance(result, hrana.StreamError):
             raise result.as_error()
-        return result is True
+        if not isinstance(result, kind):
+            raise RemoteProtocolError("the server's answer is of another kind than its request")
+        return result
 
     def close(self) -> Operation[None]:
         """End the stream; what is not committed is rolled back. Asks nothing when none is open."""

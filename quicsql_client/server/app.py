@@ -22,6 +22,7 @@ from .api import (
     admin,
     blob,
     challenge,
+    changes,
     changeset,
     cursor,
     enroll,
@@ -104,6 +105,7 @@ class Application:
         self._devices = enrolment.devices if enrolment is not None else Devices()
         self._settings = self.prepare(config)
         self._services = Services(
+            current=lambda: self._settings,
             registry=registry,
             sessions=sessions,
             limits=limits,
@@ -316,9 +318,9 @@ async def _permit(exchange: Exchange) -> None:
         _require_level(exchange.level, endpoint.level)
     if endpoint.method is not None and exchange.method != endpoint.method:
         raise Refusal(405, f"use {endpoint.method}")
+    if endpoint.precondition is not None:
+        endpoint.precondition(exchange)
     _require_level(exchange.level, endpoint.level)
-    if endpoint.handler is None:
-        raise _not_served(exchange.endpoint)
 
 
 def _require_level(level: Level, required: Level) -> None:
@@ -331,7 +333,6 @@ def _require_level(level: Level, required: Level) -> None:
 async def _serve(exchange: Exchange) -> Answer:
     """Admit and run. A request that is refused as busy has still spent its token."""
     endpoint = ENDPOINTS[exchange.endpoint]
-    assert endpoint.handler is not None, "_permit refuses what has none"  # noqa: S101
     if not endpoint.is_limited:
         return await endpoint.handler(exchange)
     limits = exchange.services.limits
@@ -341,6 +342,9 @@ async def _serve(exchange: Exchange) -> Answer:
         raise Refusal(429, "rate limit exceeded", retry_after)
     if not limits.enter(exchange.database):
         raise unavailable("database busy: too many concurrent requests")
+    if not endpoint.is_counted:
+        limits.leave(exchange.database)
+        return await endpoint.handler(exchange)
     exchange.at_end.append(partial(limits.leave, exchange.database))
     if exchange.database in exchange.services.registry.names():
         exchange.at_end.append(exchange.services.metrics.begin(exchange.database))
@@ -363,23 +367,22 @@ async def _probe(exchange: Exchange) -> Response:
     return Response(200)
 
 
-def _not_served(endpoint: str) -> Refusal:
-    return Refusal(501, f"not served by this version of the reference server: {endpoint}")
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What a path asks of a request.
 
-    method: None is any. handler: None is a part of a later version (501). is_limited: whether rate
-    and concurrency limits hold. is_level_first: look at the level before the method.
+    method: None is any. is_limited: whether rate and concurrency limits hold. is_counted: whether
+    it is itself a request in flight, and in the metrics. is_level_first: look at the level before
+    the method. precondition: refuses what this server does not have, before the level is looked at.
     """
 
     method: str | None
     level: Level
-    handler: Handler | None = None
+    handler: Handler
     is_limited: bool = True
+    is_counted: bool = True
     is_level_first: bool = False
+    precondition: Callable[[Exchange], object] | None = None
 
 
 _PROBES: Final = ("/v2", "/v3")
@@ -402,6 +405,10 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/blob/read": Endpoint("GET", Level.READ_ONLY, blob.read, is_level_first=True),
     "/blob/size": Endpoint("GET", Level.READ_ONLY, blob.size, is_level_first=True),
     "/blob/delete": Endpoint("POST", Level.READ_WRITE, blob.delete, is_level_first=True),
-    "/changes": Endpoint("GET", Level.READ_ONLY),
+    "/changes": Endpoint(
+        *("GET", Level.READ_ONLY, changes.changes),
+        is_counted=False,
+        precondition=changes.require_feeds,
+    ),
 }
 """The paths behind a database's name. Source: protocol/README.md, Endpoints."""

@@ -38,6 +38,7 @@ from .control import ControlPlane
 from .drafts import sweep
 from .engine import Caps, DatabaseUnavailable
 from .enrolment import Enrolment, OwnDatabases
+from .feed import Feeds
 from .grants import RuntimeGrants
 from .listeners import (
     ClientAuth,
@@ -69,7 +70,7 @@ _OWNER_ONLY: Final = 0o077
 
 
 class Server:
-    """A server of one configuration, in the event loop that awaits its methods.
+    """A server of one configuration, in the event loop in which it is made.
 
     `start` once, then `reload` any number of times, then `stop` (also after a `drain`). Not
     thread-safe. watch_interval_s: between two looks at the files of certificates and keys.
@@ -77,11 +78,13 @@ class Server:
 
     def __init__(self, config: Config, *, watch_interval_s: float = WATCH_INTERVAL_S) -> None:
         self._started_with = self._config = config
+        self._feeds = _feeds(config)
         self._registry = Registry(
             config.databases,
             data_dir=config.server.data_dir,
             caps=_caps(config),
             idle_timeout_s=config.limits.idle_handle_timeout_s,
+            feeds=self._feeds,
         )
         self._store: MetaStore | None = None
         self._control: ControlPlane | None = None
@@ -159,7 +162,9 @@ class Server:
         return enrolment
 
     async def _end_streams(self, principals: Collection[str]) -> None:
-        """Ends whatever these principals have open."""
+        """Ends whatever these principals have open: change feeds and streams."""
+        if self._feeds is not None:
+            self._feeds.end_of_principals(principals)
         if self._sessions is not None:
             await self._sessions.end_of_principals(principals)
 
@@ -189,8 +194,8 @@ class Server:
         TLS files; say what changed and what could not.
 
         In force for the next request on every connection; connections stay. Streams of principals
-        that are gone or lost a grant are rolled back. Raises: ConfigurationError, and nothing was
-        changed.
+        that are gone or lost a grant are rolled back, their change feeds end. Raises:
+        ConfigurationError, and nothing was changed.
         """
         async with self._reloading:
             assert self._application is not None, "reload after start"  # noqa: S101
@@ -259,10 +264,12 @@ class Server:
                 )
 
     async def drain(self, grace_s: float = DRAIN_S) -> int:
-        """Stop accepting and wait at most grace_s for what is in flight.
+        """Stop accepting and wait at most grace_s for what is in flight; change feeds end at once.
 
         Gives the number of requests that were cut off.
         """
+        if self._feeds is not None:
+            self._feeds.close()
         listeners, self._open = self.listeners, []
         return sum(await asyncio.gather(*(listener.drain(grace_s) for listener in listeners)))
 
@@ -341,6 +348,13 @@ def _caps(config: Config) -> Caps:
         slow_after_s=logs.slow_threshold_s if logs.slow_threshold_s > 0 else math.inf,
         logs_values=logs.expand_params,
     )
+
+
+def _feeds(config: Config) -> Feeds | None:
+    feed = config.changefeed
+    if not feed.enabled:
+        return None
+    return Feeds(buffer=feed.buffer, max_subscribers=feed.max_subscribers)
 
 
 def _sessions(config: Config) -> Sessions:

@@ -19,6 +19,7 @@ from .engine import Caps, DatabaseUnavailable, UnknownDatabase
 from .engine.database import Database, PinnedConnection
 from .engine.describing import Description
 from .engine.opening import DatabaseSettings
+from .feed import Feeds
 
 __all__ = [
     "REAP_INTERVAL_S",
@@ -40,8 +41,9 @@ class Registry:
     """Serves databases by name. Its methods belong to one event loop.
 
     data_dir: where relative paths of databases begin; "" is the working directory. caps: of every
-    statement. idle_timeout_s: a database that nobody has used for so long is shut, 0: never; clock:
-    monotonic seconds; reap_interval_s: how often that is looked at.
+    statement. feeds: which the databases on files belong to as long as they are served; None: no
+    change is noted. idle_timeout_s: a database that nobody has used for so long is shut, 0: never;
+    clock: monotonic seconds; reap_interval_s: how often that is looked at.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Registry:
         *,
         data_dir: str,
         caps: Caps,
+        feeds: Feeds | None = None,
         idle_timeout_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         reap_interval_s: float = REAP_INTERVAL_S,
     ) -> None:
+        self.feeds = feeds
         self._data_dir = data_dir
         self._caps = caps
         self._idle_timeout_s = idle_timeout_s
@@ -93,7 +97,7 @@ class Registry:
                 await self._reaper
             self._reaper = None
         for database in tuple(self._databases.values()):
-            await database.close()
+            await self._end(database)
 
     def get(self, name: str) -> Database:
         """The database of that name. Raises UnknownDatabase."""
@@ -120,6 +124,8 @@ class Registry:
         """Serves a database that opens with its first use, in place of one of the same name that
         was not opened yet.
         """
+        if self.feeds is not None:
+            self.feeds.detach(settings.name)
         self._databases[settings.name] = self._make(settings)
 
     async def add(self, settings: DatabaseSettings) -> Database:
@@ -132,7 +138,7 @@ class Registry:
         try:
             await database.warm()
         except BaseException:
-            await database.close()
+            await self._end(database)
             raise
         finally:
             self._adding.discard(settings.name)
@@ -143,7 +149,7 @@ class Registry:
         """Stops serving a database and closes it; its file stays. Raises UnknownDatabase."""
         database = self.get(name)
         del self._databases[name]
-        await database.close()
+        await self._end(database)
 
     async def detach(self, name: str) -> None:
         """Removes a database that nobody uses. Raises: UnknownDatabase; DatabaseBusy."""
@@ -168,7 +174,16 @@ class Registry:
             await database.shut_if_idle(self._idle_timeout_s)
 
     def _make(self, settings: DatabaseSettings) -> Database:
-        return Database(settings, self._data_dir, self._caps, self._clock)
+        changes = None
+        if self.feeds is not None and settings.backend == "file":
+            path = os.path.join(self._data_dir, settings.path)
+            changes = self.feeds.attach(settings.name, path)
+        return Database(settings, self._data_dir, self._caps, self._clock, changes)
+
+    async def _end(self, database: Database) -> None:
+        if self.feeds is not None:
+            self.feeds.detach(database.name)
+        await database.close()
 
     def _of_one_file(self, database: Database) -> Sequence[Database]:
         if database.file is None:

@@ -54,9 +54,12 @@ def connect_failure(error: OSError, endpoint: Endpoint, request: str) -> Connect
 
 def connect_timeout(endpoint: Endpoint, request: str) -> ConnectTimeout:
     """The connection, or its TLS handshake, took too long: nothing was sent."""
+    udp = ""
+    if endpoint.transport == "h3":
+        udp = "HTTP/3 goes over UDP, which firewalls often block: try h2 (Client.h2tls). "
     return ConnectTimeout(
         f"no connection to {endpoint} in time; is it reachable, and does it speak "
-        f"{endpoint.transport}? "
+        f"{endpoint.transport}? {udp}"
         "See with_connect_timeout and with_timeout",
         request=request,
         may_have_run=False,

@@ -20,7 +20,13 @@ from ..wire.messages import Headers, Request
 from .base import CONNECTION_FIELDS, FIELD_NAME, FIELD_VALUE
 from .frames import ConnectionBreach, ErrorCode, StreamBreach
 
-__all__ = ["MAX_FIELD_SECTION_BYTES", "RequestEncoder", "Section", "SectionDecoder"]
+__all__ = [
+    "MAX_FIELD_SECTION_BYTES",
+    "RequestEncoder",
+    "Section",
+    "SectionDecoder",
+    "check_fields",
+]
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -152,7 +158,7 @@ class SectionDecoder:
         section = self._known.get(block)
         if section is None:
             fields, is_private = _BlockReader(block).read()
-            section = _checked(fields)
+            section = check_fields(fields)
             if not is_private:  # what the peer wants indexed nowhere is not kept here, either
                 _remember(self._known, block, section, len(block))
         return section
@@ -235,8 +241,12 @@ def _undecodable(what: str) -> ConnectionBreach:
     return ConnectionBreach(ErrorCode.COMPRESSION_ERROR, f"a header block with {what}")
 
 
-def _checked(fields: list[tuple[bytes, bytes]]) -> Section:
-    """RFC 9113, 8.2 and 8.3.2."""
+def check_fields(fields: list[tuple[bytes, bytes]]) -> Section:
+    """What the fields of one section say.
+
+    Raises StreamBreach for fields that no answer may have. Source: RFC 9113, 8.2 and 8.3.2; RFC
+    9114, 4.2 and 4.3.2, which says the same.
+    """
     status: int | None = None
     if fields and fields[0][0] == b":status":
         if not _STATUS.fullmatch(fields[0][1]):
@@ -251,7 +261,7 @@ def _checked(fields: list[tuple[bytes, bytes]]) -> Section:
             raise _malformed("a field whose name or value may not be there")
         name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
         if name in _FORBIDDEN:
-            raise _malformed(f"the field {name}, which HTTP/2 has not")
+            raise _malformed(f"the field {name}, which belongs to HTTP/1")
         if name == "content-length":
             if not _LENGTH.fullmatch(value) or length not in (None, value):
                 raise _malformed("a content-length that is no number, or two different ones")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["JSON_HEADERS", "Headers", "Request", "Response"]
+__all__ = ["JSON_HEADERS", "OCTET_HEADERS", "Headers", "Request", "Response"]
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order; names in lower case."""
 
 JSON_HEADERS: Headers = (("content-type", "application/json"),)
+OCTET_HEADERS: Headers = (("content-type", "application/octet-stream"),)
 
 
 @dataclass(frozen=True, slots=True)

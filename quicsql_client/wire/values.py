@@ -13,6 +13,7 @@ import datetime
 import decimal
 import enum
 import math
+import operator
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -90,7 +91,9 @@ def bind_value(value: Any, place: int | str = 0) -> Value:
     """One Python object as the value that SQLite stores.
 
     bool becomes 0 or 1; date, time and datetime ISO 8601 text as SQLite's own functions write it;
-    Decimal and UUID text; an Enum its value; bytes-like objects BLOB; NaN NULL, as in SQLite.
+    Decimal and UUID text; an Enum its value; bytes-like objects BLOB; NaN NULL, as in SQLite. A
+    scalar of numpy or of a library like it is what its `item()` is, any other object with
+    `__index__` an integer.
     place: position or name of the argument, for the error text.
     """
     if value is None or type(value) is bytes:
@@ -106,11 +109,26 @@ def bind_value(value: Any, place: int | str = 0) -> Value:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, datetime.datetime):
-        return value.isoformat(" ")
+        # pandas' NaT calls itself a datetime, and equals nothing, as NaN does.
+        return value.isoformat(" ") if value == value else None
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal | uuid.UUID):
         return str(value)
+    return _bind_foreign(value, place)
+
+
+def _bind_foreign(value: Any, place: int | str) -> Value:
+    """An object that says itself which plain one it is."""
+    is_array = hasattr(value, "dtype")
+    if is_array and getattr(value, "shape", None) == ():
+        plain = value.item()
+        # A time finer than Python's is a bare count, whose unit nobody would know later.
+        is_count = type(plain) is int and getattr(value.dtype, "kind", "") in ("M", "m")
+        if type(plain) is not type(value) and not is_count:
+            return bind_value(plain, place)
+    elif hasattr(type(value), "__index__") and not is_array:
+        return _bind_integer(operator.index(value), place)
     raise ProgrammingError(
         f"argument {place!r} is of type {type(value).__name__}, which has no SQLite storage class; "
         "pass int, float, str, bytes, None, or one of the standard date, Decimal, UUID, Enum types"

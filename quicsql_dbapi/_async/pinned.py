@@ -16,19 +16,21 @@ from quicsql_client import (
     AsyncStream,
     AsyncTransaction,
     Error,
-    OperationalError,
     OutcomeUnknownError,
     Result,
     Statement,
     StreamExpiredError,
+    TransactionEndedError,
     TransportError,
 )
 
-from ..parameters import Prepared, parts_within
+from ..parameters import Prepared
 from ..statements import Analysis, Control, Session
 
 __all__ = ["AsyncPinnedStream"]
 
+# Statuses that the server gives before it looks at the stream (protocol/README.md).
+_NOTHING_RAN = frozenset((401, 403, 429, 503))
 _MAY_END = frozenset((Control.RELEASE, Control.COMMIT, Control.ROLLBACK))
 
 
@@ -42,8 +44,8 @@ class AsyncPinnedStream:
     def __init__(self, client: AsyncClient, database: str) -> None:
         self._client = client
         self._database = database
-        # A transaction that was adopted goes on as a stream after its COMMIT, by its text.
-        self._handle: AsyncStream | AsyncTransaction | None = None
+        self._stream: AsyncStream | None = None
+        self._owes_begin = False
         self._settings: dict[str, Statement] = {}
         self._holds_state = False
         self.in_transaction = False
@@ -55,9 +57,11 @@ class AsyncPinnedStream:
         return frozenset(self._settings)
 
     def adopt(self, transaction: AsyncTransaction) -> None:
-        """Go on with the stream of an open transaction."""
-        self._handle = transaction
+        """Go on with the stream of a transaction; BEGIN is still to come where nothing has run."""
         self.in_transaction = True
+        self._owes_begin = not transaction.has_begun
+        if transaction.has_begun:
+            self._stream = transaction.hand_over()
 
     async def run(self, prepared: Prepared, *, begin: bool = False) -> Result:
         """Run one statement or script; begin: with a BEGIN before it, in the same request."""
@@ -65,25 +69,19 @@ class AsyncPinnedStream:
             (result,) = await self._send([prepared.statement], "BEGIN" if begin else None)
         except Error as exc:
             exc.failed_index, exc.sql = None, prepared.statement.sql
-            if prepared.analysis.statement_count > 1 and not exc.is_disconnect:
+            is_ended = exc.is_disconnect or isinstance(exc, TransactionEndedError)
+            if prepared.analysis.controls and not is_ended:
                 await self._ask_transaction()
             raise
         await self._note(prepared.analysis, prepared.statement)
         return result
 
     async def run_many(self, statements: list[Statement], *, begin: bool) -> list[Result]:
-        """Run statements in as few requests as fit; a failure carries its failed_index.
+        """Run statements in as few requests as they fit in; a failure carries its failed_index.
 
         begin: with a BEGIN before the first.
         """
-        results: list[Result] = []
-        for part in parts_within(statements):
-            try:
-                results += await self._send(part, "BEGIN" if begin and not results else None)
-            except Error as exc:
-                exc.failed_index = len(results) + (exc.failed_index or 0)
-                raise
-        return results
+        return await self._send(statements, "BEGIN" if begin else None)
 
     async def begin(self, mode: str) -> None:
         """Open a transaction now."""
@@ -92,14 +90,18 @@ class AsyncPinnedStream:
     async def commit(self) -> None:
         """End the transaction; one that SQLite refuses to commit is rolled back.
 
-        Raises OutcomeUnknownError when the answer was lost.
+        Raises OutcomeUnknownError when the answer was lost, TransactionEndedError when SQLite had
+        rolled back before.
         """
-        self.in_transaction = False
+        is_begun, self.in_transaction = not self._owes_begin, False
+        self._owes_begin = False
         try:
-            await self._execute("COMMIT")
+            if is_begun and self._stream is not None:
+                await self._stream.batch(["COMMIT"], in_transaction=True)
         except TransportError as exc:
-            if exc.is_retryable:
-                raise  # nothing was sent
+            if not exc.may_have_run:
+                self.in_transaction = True  # as before
+                raise
             raise OutcomeUnknownError(
                 f"the answer to COMMIT on database {self._database!r} was lost: the transaction "
                 "may have taken effect or not; look before you run it again"
@@ -107,41 +109,41 @@ class AsyncPinnedStream:
         except StreamExpiredError:
             self._forget()
             raise
-        except Error:
+        except Error as exc:
+            exc.failed_index = None
+            if exc.http_status in _NOTHING_RAN:
+                self.in_transaction = True
+                raise
             with contextlib.suppress(Error):
-                await self._execute("ROLLBACK")
+                await self.rollback()
             raise
 
     async def rollback(self) -> None:
         """Undo the transaction; one that is lost has been rolled back by the server."""
-        self.in_transaction = False
+        is_begun, self.in_transaction = not self._owes_begin, False
+        self._owes_begin = False
         try:
-            await self._execute("ROLLBACK")
+            if is_begun and self._stream is not None:
+                await self._stream.batch(["ROLLBACK"], in_transaction=True)
+        except TransactionEndedError:
+            pass  # by SQLite itself, after an error in the transaction
         except StreamExpiredError:
             self._forget()
-        except OperationalError as exc:
-            if exc.code is None:
-                raise
-            # SQLite has rolled back by itself after an error in the transaction.
 
     async def aclose(self) -> None:
         """End the stream; what is not committed is rolled back."""
-        handle, self._handle = self._handle, None
-        self.in_transaction = False
-        if isinstance(handle, AsyncTransaction):
-            await handle.rollback()
-        elif handle is not None:
-            await handle.aclose()
-
-    async def _execute(self, sql: str) -> None:
-        if self._handle is not None:
-            await self._handle.execute(sql)
+        stream, self._stream = self._stream, None
+        self.in_transaction = self._owes_begin = False
+        if stream is not None:
+            await stream.aclose()
 
     def _forget(self) -> None:
-        self._handle = None
+        self._stream = None
         self._holds_state = False
 
     async def _send(self, statements: Sequence[Statement], begin: str | None) -> list[Result]:
+        if self._owes_begin:
+            begin, self._owes_begin, self.in_transaction = "BEGIN", False, False
         try:
             return await self._send_once(statements, begin)
         except StreamExpiredError as exc:
@@ -160,8 +162,8 @@ class AsyncPinnedStream:
 
     async def _send_once(self, statements: Sequence[Statement], begin: str | None) -> list[Result]:
         first: list[Statement] = []
-        if self._handle is None:
-            self._handle = self._client.stream(self._database)
+        if self._stream is None:
+            self._stream = self._client.stream(self._database)
             first += self._settings.values()
         if begin is not None:
             first.append(Statement(begin))
@@ -175,11 +177,11 @@ class AsyncPinnedStream:
         return results[len(first) :]
 
     async def _ask(self, statements: Sequence[Statement]) -> list[Result]:
-        if self._handle is None or not statements:
+        if self._stream is None or not statements:
             return []
-        if len(statements) == 1:
-            return [await self._handle.execute(statements[0].sql, statements[0].args)]
-        return await self._handle.batch(statements)
+        if len(statements) == 1 and not self.in_transaction:
+            return [await self._stream.execute(statements[0].sql, statements[0].args)]
+        return await self._stream.batch(statements, in_transaction=self.in_transaction)
 
     def _note_failure(self, exc: BaseException, first: int, *, is_begin: bool) -> None:
         """Put the state right after a failure; `first`: statements before the caller's."""
@@ -215,17 +217,5 @@ class AsyncPinnedStream:
 
     async def _ask_transaction(self) -> None:
         """Ask the server whether a transaction is open: savepoints and scripts end one, too."""
-        if isinstance(self._handle, AsyncStream):
-            self.in_transaction = not await self._handle.is_autocommit()
-        elif self._handle is not None:
-            self.in_transaction = await self._refuses_begin(self._handle)
-
-    async def _refuses_begin(self, handle: AsyncTransaction) -> bool:
-        try:
-            await handle.execute("BEGIN")
-        except OperationalError as exc:
-            if exc.code is None:
-                raise
-            return True
-        await handle.execute("ROLLBACK")
-        return False
+        if self._stream is not None:
+            self.in_transaction = not await self._stream.is_autocommit()

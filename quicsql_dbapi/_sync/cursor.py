@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from quicsql_client import Arguments, Row
+from quicsql_client import Arguments
 
+from ..factories import RowFactory, RowT
 from ..parameters import prepare, prepare_many, prepare_script
 from ..rows import CursorState
 
@@ -19,15 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["Cursor"]
 
 
-class Cursor(CursorState):
-    """Runs statements and gives their rows as tuples. Made by `Connection.cursor`."""
+class Cursor(CursorState[RowT]):
+    """Runs statements and gives their rows, as tuples unless its row_factory makes other ones.
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
+    Made by `Connection.cursor`.
+    """
+
+    def __init__(
+        self, connection: Connection[Any], row_factory: RowFactory[Any] | None = None
+    ) -> None:
+        super().__init__(row_factory, connection.detect_types, connection.on_truncated)
         self._connection = connection
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> Connection[Any]:
         """The connection that made the cursor."""
         return self._connection
 
@@ -47,9 +53,9 @@ class Cursor(CursorState):
     def executemany(self, operation: str, seq_of_parameters: Iterable[Arguments], /) -> Self:
         """Run a statement once for each set of parameters, in one request where they fit.
 
-        In autocommit all take effect, or none. rowcount is their sum; rows of RETURNING are
-        dropped. Raises: ProgrammingError for a query, and the error of the first set that fails,
-        its position in exc.failed_index.
+        In autocommit all take effect, or none. rowcount is their sum; the rows of RETURNING are
+        fetched in the order of the sets. Raises: ProgrammingError for a query, and the error of
+        the first set that fails, its position in exc.failed_index.
         """
         self._start()
         analysis, statements = prepare_many(operation, seq_of_parameters)
@@ -66,27 +72,27 @@ class Cursor(CursorState):
         self._connection._run_script(prepare_script(script))
         return self
 
-    def fetchone(self) -> Row | None:
+    def fetchone(self) -> RowT | None:
         """The next row, or None after the last. Raises TruncatedError where the server cut rows."""
         return self._next_row()
 
-    def fetchmany(self, size: int | None = None) -> list[Row]:
+    def fetchmany(self, size: int | None = None) -> list[RowT]:
         """The next `size` rows (arraysize when None), fewer at the end, an empty list after it."""
         return self._next_rows(self.arraysize if size is None else size)
 
-    def fetchall(self) -> list[Row]:
+    def fetchall(self) -> list[RowT]:
         """The rows that are left. Where the server cut some: TruncatedError, with .rows."""
         return self._rest()
 
     def close(self) -> None:
         """Drop the rows; counters stay. Every later call but this one raises ProgrammingError."""
         self._is_closed = True
-        self._result = None
+        self._rows = None
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Row:
+    def __next__(self) -> RowT:
         row = self._next_row()
         if row is None:
             raise StopIteration

@@ -1,4 +1,7 @@
-"""quicsql:// URLs: what they mean, the order and words of refusals, and that no secret is shown."""
+"""quicsql:// URLs: what they mean, the order and words of refusals, and that no secret is shown.
+
+Odd-cases 143, 144, 186.
+"""
 
 from __future__ import annotations
 

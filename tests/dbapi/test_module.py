@@ -14,7 +14,7 @@ import quicsql_dbapi
 from quicsql_client import AsyncClient, Client, ConfigurationError, InterfaceError
 from quicsql_client.testing.reference import ReferenceServer
 from quicsql_dbapi import aio
-from quicsql_dbapi.parameters import parts_within
+from quicsql_dbapi.parameters import fit_one_request
 from quicsql_dbapi.targets import url_with
 
 
@@ -77,7 +77,7 @@ def test_connect_needs_a_clear_target(quicsql_client: Client) -> None:
     with pytest.raises(InterfaceError, match="token: options belong to the client"):
         quicsql_dbapi.connect(client=quicsql_client, db="app", token="x")
     with pytest.raises(InterfaceError, match="as a str"):
-        quicsql_dbapi.connect(5)  # type: ignore[arg-type]
+        quicsql_dbapi.connect(5)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match="unknown parameter"):
         quicsql_dbapi.connect("quicsql://h:1/app", colour="red")
 
@@ -151,12 +151,12 @@ def test_options_join_a_url() -> None:
     assert url_with("quicsql://h:1/a?x=1", {"y": True, "z": None}) == "quicsql://h:1/a?x=1&y=1"
 
 
-def test_parts_fit() -> None:
+def test_what_fits_one_request() -> None:
     statements = [quicsql_client.Statement("INSERT", ("é" * 100,))] * 10
-    parts = list(parts_within(statements, max_bytes=1000))
-    assert [len(part) for part in parts] == [2, 2, 2, 2, 2]
-    assert list(parts_within([])) == []
-    assert len(list(parts_within([quicsql_client.Statement("X", {"a": b"x" * 5000})], 10))) == 1
+    assert fit_one_request(statements)
+    assert not fit_one_request(statements, max_bytes=3600)
+    assert fit_one_request([])
+    assert not fit_one_request([quicsql_client.Statement("X", {"a": b"x" * 5000})], 6000)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def test_a_refusal_names_the_statement(args: Any, status: int) -> None:
     ],
 )
 def test_a_sql_error_is_the_same_on_both_ways(args: Any, answer: Response) -> None:
+    """Odd-case 187."""
     with pytest.raises(errors.IntegrityError) as caught:
         play(query("app", Statement("INSERT", args)), answer)
     error = caught.value

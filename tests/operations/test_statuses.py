@@ -19,6 +19,7 @@ STATUSES: dict[int, type[errors.Error]] = {
     403: errors.AuthorizationError,
     404: errors.OperationalError,
     405: errors.ProgrammingError,
+    409: errors.OperationalError,
     413: errors.DataError,
     422: errors.DatabaseError,
     429: errors.RateLimitedError,
@@ -58,6 +59,7 @@ def test_each_status_has_its_class(status: int, kind: type[errors.Error]) -> Non
 
 
 def test_the_text_names_the_status() -> None:
+    """Odd-case 187."""
     assert str(error_of(refuse(404, "unknown database"))) == (
         "POST /app/query: 404 Not Found: unknown database"
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quicsql_client import errors
 from quicsql_client.operations import Operation
 from quicsql_client.operations.stream import StreamOperations, StreamState
-from quicsql_client.types import Statement
+from quicsql_client.types import Description, Statement
 from quicsql_client.wire.messages import Response
 
 from .script import (
@@ -281,3 +281,48 @@ def test_whatever_the_answer_the_state_is_sound(outcomes: list[Any], baton: Any)
             assert state_of(stream) in (StreamState.OPEN, StreamState.LOST)
         if state_of(stream) == StreamState.OPEN:
             assert_next_baton(stream, "b2")
+
+
+def ok(kind: str, **members: Any) -> dict[str, Any]:
+    return {"type": "ok", "response": {"type": kind, **members}}
+
+
+def test_what_each_request_says() -> None:
+    described: dict[str, Any] = {
+        "params": [{"name": ":a"}],
+        "cols": [{"name": "n", "decltype": "INT"}],
+    }
+    described |= {"is_explain": False, "is_readonly": True}
+    calls: list[tuple[Callable[[StreamOperations], Operation[Any]], Any, dict[str, Any], Any]] = [
+        (lambda s: s.sequence("a; b"), {"sql": "a; b"}, ok("sequence"), None),
+        (
+            lambda s: s.describe("SELECT :a"),
+            {"sql": "SELECT :a"},
+            ok("describe", result=described),
+            Description((":a",), (("n", "INT"),), is_explain=False, is_readonly=True),
+        ),
+        (lambda s: s.start_capture(), {"tables": []}, ok("session_start"), None),
+        (lambda s: s.start_capture(["t"]), {"tables": ["t"]}, ok("session_start"), None),
+        (lambda s: s.changeset(), {}, ok("session_changeset", changeset="VA=="), b"T"),
+    ]
+    for call, said, outcome, value in calls:
+        script = Script(pipeline(outcome))
+        assert script.play(call(StreamOperations("app"))) == value
+        (request,) = script.bodies()[0]["requests"]
+        assert request == {"type": outcome["response"]["type"], **said}
+
+
+def test_a_failure_is_raised_and_keeps_the_stream() -> None:
+    stream = opened()
+    text = "no capture session open (send session_start first)"
+    with pytest.raises(errors.DatabaseError, match="no capture session open"):
+        play(stream.changeset(), pipeline(failed(text, None), baton="b2"))
+    with pytest.raises(errors.DatabaseError) as caught:
+        play(stream.sequence("x"), pipeline(failed("internal error", None), baton="b3"))
+    assert (caught.value.sql, state_of(stream)) == ("x", StreamState.OPEN)
+
+
+@pytest.mark.parametrize("tables", ["t", [""], [5], ["\ud800"]])
+def test_what_is_no_list_of_tables(tables: Any) -> None:
+    with pytest.raises(errors.ProgrammingError, match="table names"):
+        play(StreamOperations("app").start_capture(tables))

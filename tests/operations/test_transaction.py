@@ -14,11 +14,8 @@ from hypothesis import strategies as st
 from quicsql_client import errors
 from quicsql_client.operations import Operation
 from quicsql_client.operations.query import StatementLike
-from quicsql_client.operations.transaction import (
-    MAX_REQUEST_BYTES,
-    TransactionMode,
-    TransactionOperations,
-)
+from quicsql_client.operations.splitting import MAX_REQUEST_BYTES
+from quicsql_client.operations.transaction import TransactionMode, TransactionOperations
 from quicsql_client.types import Statement
 from quicsql_client.wire.messages import Request, Response
 
@@ -29,7 +26,6 @@ from .script import (
     Line,
     Script,
     batched,
-    executed,
     failed,
     pipeline,
     play,
@@ -40,6 +36,8 @@ from .script import (
 
 ONE = Statement("INSERT", [1])
 BUSY = "SQLITE_BUSY"
+ENDED = batched(EMPTY)
+IS_OPEN = {"type": "not", "cond": {"type": "is_autocommit"}}
 
 
 def begun() -> TransactionOperations:
@@ -60,6 +58,10 @@ def sql_of(body: Any) -> list[str]:
     return asked
 
 
+def conditions_of(body: Any) -> list[Any]:
+    return [step.get("condition") for step in body["requests"][0]["batch"]["steps"]]
+
+
 # Beginning.
 
 
@@ -73,9 +75,11 @@ def test_begin_travels_with_the_first_statement(mode: TransactionMode) -> None:
     steps = body["requests"][0]["batch"]["steps"]
     assert [step.get("condition") for step in steps] == [None, {"type": "ok", "step": 0}]
     assert transaction.is_begun
-    script = Script(pipeline(executed(2), baton="b2"))
+    script = Script(pipeline(batched(scalar(2)), baton="b2"))
     assert script.play(transaction.execute(ONE)).scalar() == 2
-    assert [(sql_of(body), body["baton"]) for body in script.bodies()] == [(["INSERT"], "b1")]
+    (body,) = script.bodies()
+    assert (sql_of(body), body["baton"]) == (["INSERT"], "b1")
+    assert conditions_of(body) == [IS_OPEN]
 
 
 @pytest.mark.parametrize("mode", ["", "DEFERRED", "concurrent", None, "immediate; DROP TABLE t"])
@@ -122,7 +126,7 @@ def test_a_first_statement_that_fails_leaves_the_transaction_open() -> None:
         play(transaction.execute(ONE), pipeline(batched(EMPTY, "SQLITE_CONSTRAINT")))
     assert (caught.value.failed_index, caught.value.sql) == (None, "INSERT")
     assert transaction.is_begun
-    script = Script(pipeline(EXECUTED, CLOSED, baton=None))
+    script = Script(pipeline(ENDED, CLOSED, baton=None))
     script.play(transaction.commit())
     assert [sql_of(body) for body in script.bodies()] == [["COMMIT", "close"]]
 
@@ -158,7 +162,7 @@ def test_a_transaction_that_ran_nothing_asks_nothing(
 @pytest.mark.parametrize("word", ["COMMIT", "ROLLBACK"])
 def test_the_end_travels_with_close(word: str) -> None:
     transaction = begun()
-    script = Script(pipeline(EXECUTED, CLOSED, baton=None))
+    script = Script(pipeline(ENDED, CLOSED, baton=None))
     script.play(transaction.commit() if word == "COMMIT" else transaction.rollback())
     (body,) = script.bodies()
     assert (sql_of(body), body["baton"]) == ([word, "close"], "b1")
@@ -168,9 +172,10 @@ def test_the_end_travels_with_close(word: str) -> None:
 
 @pytest.mark.parametrize("is_committed", [True, False])
 def test_after_the_end_nothing_but_rollback_is_allowed(is_committed: bool) -> None:
+    """Odd-case 188."""
     transaction = begun()
     end = transaction.commit() if is_committed else transaction.rollback()
-    play(end, pipeline(EXECUTED, CLOSED, baton=None))
+    play(end, pipeline(ENDED, CLOSED, baton=None))
     for operation in (transaction.execute(ONE), transaction.batch(["x"]), transaction.commit()):
         with pytest.raises(errors.LocalProtocolError, match="begin another"):
             play(operation)
@@ -179,10 +184,10 @@ def test_after_the_end_nothing_but_rollback_is_allowed(is_committed: bool) -> No
 
 def test_a_commit_that_sqlite_refuses_has_ended_the_transaction() -> None:
     transaction = begun()
-    refused = failed("FOREIGN KEY constraint failed", "SQLITE_CONSTRAINT_FOREIGNKEY")
+    refused = batched("SQLITE_CONSTRAINT_FOREIGNKEY")
     with pytest.raises(errors.IntegrityError) as caught:
         play(transaction.commit(), pipeline(refused, CLOSED, baton=None))
-    assert caught.value.extended_code == 787
+    assert (caught.value.extended_code, caught.value.failed_index) == (787, None)
     assert transaction.is_finished
 
 
@@ -246,7 +251,7 @@ def test_a_commit_that_did_not_run_can_be_tried_again(answer: Callable[[], Line]
     assert not isinstance(caught.value, errors.OutcomeUnknownError)
     assert not transaction.is_finished
     assert not transaction.is_lost
-    play(transaction.commit(), pipeline(EXECUTED, CLOSED, baton=None))
+    play(transaction.commit(), pipeline(ENDED, CLOSED, baton=None))
     assert transaction.is_finished
 
 
@@ -255,7 +260,7 @@ def test_a_rollback_that_did_not_run_can_be_tried_again(answer: Callable[[], Lin
     transaction = begun()
     with pytest.raises(errors.DatabaseError):
         play(transaction.rollback(), answer())
-    script = Script(pipeline(EXECUTED, CLOSED, baton=None))
+    script = Script(pipeline(ENDED, CLOSED, baton=None))
     script.play(transaction.rollback())
     assert [sql_of(body) for body in script.bodies()] == [["ROLLBACK", "close"]]
 
@@ -289,10 +294,90 @@ def test_a_lost_transaction_rolls_back_without_asking() -> None:
 
 def test_a_stream_that_the_server_ended_unasked_is_a_lost_transaction() -> None:
     transaction = begun()
-    play(transaction.execute(ONE), pipeline(EXECUTED, baton=None))
+    play(transaction.execute(ONE), pipeline(batched(EMPTY), baton=None))
     assert transaction.is_lost
     with pytest.raises(errors.StreamExpiredError):
         play(transaction.commit())
+
+
+# Ended by SQLite itself: no step may run alone.
+
+
+def ended() -> TransactionOperations:
+    transaction = begun()
+    with pytest.raises(errors.TransactionEndedError, match="rolled it back") as caught:
+        play(transaction.execute(ONE), pipeline(batched(None)))
+    assert (caught.value.failed_index, caught.value.sql) == (None, "INSERT")
+    assert caught.value.transaction_lost
+    return transaction
+
+
+def test_after_sqlite_ended_it_nothing_more_is_asked() -> None:
+    transaction = ended()
+    for operation in (transaction.execute(ONE), transaction.batch(["x"])):
+        with pytest.raises(errors.TransactionEndedError):
+            play(operation)
+    assert not transaction.is_finished
+
+
+def test_a_commit_of_what_sqlite_ended_raises_and_gives_the_stream_back() -> None:
+    transaction = ended()
+    script = Script(pipeline(CLOSED, baton=None))
+    with pytest.raises(errors.TransactionEndedError):
+        script.play(transaction.commit())
+    assert [sql_of(body) for body in script.bodies()] == [["close"]]
+    assert transaction.is_finished
+
+
+def test_a_commit_that_finds_no_transaction_raises() -> None:
+    transaction = begun()
+    script = Script(pipeline(batched(None), CLOSED, baton=None))
+    with pytest.raises(errors.TransactionEndedError) as caught:
+        script.play(transaction.commit())
+    assert conditions_of(script.bodies()[0]) == [IS_OPEN]
+    assert caught.value.failed_index is None
+    assert transaction.is_finished
+
+
+def test_a_rollback_of_what_sqlite_ended_only_closes() -> None:
+    transaction = ended()
+    script = Script(pipeline(CLOSED, baton=None))
+    script.play(transaction.rollback())
+    assert [sql_of(body) for body in script.bodies()] == [["close"]]
+    transaction = begun()
+    play(transaction.rollback(), pipeline(batched(None), CLOSED, baton=None))
+    assert transaction.is_finished
+
+
+def test_each_step_asks_for_the_transaction_where_the_one_before_may_have_ended_it() -> None:
+    transaction = begun()
+    script = Script(pipeline(batched(EMPTY, EMPTY, EMPTY, EMPTY)))
+    script.play(transaction.batch(["a", "a", "COMMIT", "b"]))
+    both = [{"type": "and", "conds": [{"type": "ok", "step": n}, IS_OPEN]} for n in (1, 2)]
+    assert conditions_of(script.bodies()[0]) == [IS_OPEN, {"type": "ok", "step": 0}, *both]
+    fresh = TransactionOperations("app")
+    script = Script(pipeline(batched(EMPTY, EMPTY, EMPTY)))
+    script.play(fresh.batch(["a", "b"]))
+    ok = {"type": "ok", "step": 0}
+    assert conditions_of(script.bodies()[0]) == [None, ok, both[0]]
+
+
+def test_a_step_that_was_skipped_in_the_middle_is_the_failed_one() -> None:
+    with pytest.raises(errors.TransactionEndedError) as caught:
+        play(begun().batch(["a", "COMMIT", "b"]), pipeline(batched(EMPTY, EMPTY, None)))
+    assert caught.value.failed_index == 2
+
+
+def test_a_handed_over_stream_is_the_callers() -> None:
+    with pytest.raises(errors.LocalProtocolError, match="not begun"):
+        TransactionOperations("app").hand_over()
+    transaction = begun()
+    stream = transaction.hand_over()
+    assert transaction.is_finished
+    script = Script(pipeline(ENDED))
+    script.play(stream.batch(["COMMIT"], in_transaction=True))
+    assert (conditions_of(script.bodies()[0]), script.bodies()[0]["baton"]) == ([IS_OPEN], "b1")
+    play(transaction.rollback())
 
 
 # Batches, split by the server's body cap.

@@ -1,4 +1,7 @@
-"""What single words and whole sections mean: durations, numbers, defaults, pragmas."""
+"""What single words and whole sections mean: durations, numbers, defaults, pragmas.
+
+Odd-cases 13, 140, 193.
+"""
 
 from __future__ import annotations
 
@@ -230,6 +233,11 @@ def test_the_default_of_every_key(load_yaml: LoadYAML, path: str) -> None:
         found = found[step] if isinstance(found, dict) else getattr(found, step)
     assert found == _DEFAULTS[path]
     assert type(found) is type(_DEFAULTS[path]) or isinstance(found, float)
+
+
+def test_no_buffer_and_no_subscribers_are_the_defaults(load_yaml: LoadYAML) -> None:
+    feed = load_yaml("changefeed: {buffer: 0, max_subscribers: 0}").config.changefeed
+    assert (feed.buffer, feed.max_subscribers) == (1024, 128)
 
 
 def test_what_is_not_positive_in_limits_is_the_default(load_yaml: LoadYAML) -> None:

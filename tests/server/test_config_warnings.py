@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from quicsql_client.pki import CertificateAuthority
-from quicsql_client.server.config.unserved import NOT_SERVED
 from tests.fix_config import LoadYAML
 
 _HASH = "ab" * 32
@@ -18,7 +17,6 @@ _AUTH = (
 _CLOSED = _AUTH % ""
 _TLS = "tls: {p: {mode: self_signed, client_ca: ca.crt}}\n"
 _LISTENER = _CLOSED + _TLS + "listeners: [{name: l, address: ':1', %s}]\n"
-_UNSERVED = "not served by this version: "
 
 # (file, the beginning of each warning's text, the key it is at)
 UNWISE = [
@@ -109,10 +107,7 @@ UNWISE += [
     ),
 ]
 
-UNSERVED = [
-    (_CLOSED + "tls: {p: {mode: qip}}", "tls mode qip: ", "tls.p.mode"),
-    (_CLOSED + "changefeed: {enabled: true}", "the change feed: ", "changefeed.enabled"),
-]
+UNWISE += [(_CLOSED + "tls: {p: {mode: qip}}", "tls mode qip is not served", "tls.p.mode")]
 
 
 @pytest.mark.parametrize(("text", "warning", "key"), UNWISE, ids=[case[1][:50] for case in UNWISE])
@@ -121,17 +116,6 @@ def test_an_unwise_setting_gives_one_warning(
 ) -> None:
     (found,) = load_yaml(text).warnings
     assert found.startswith(f"config: {warning}")
-    assert found.endswith(f", {key})")
-
-
-@pytest.mark.parametrize(
-    ("text", "warning", "key"), UNSERVED, ids=[case[1][:50] for case in UNSERVED]
-)
-def test_what_is_not_served_gives_one_warning(
-    load_yaml: LoadYAML, text: str, warning: str, key: str
-) -> None:
-    (found,) = load_yaml(text).warnings
-    assert found.startswith(f"config: {key}: {_UNSERVED}{warning}")
     assert found.endswith(f", {key})")
 
 
@@ -153,10 +137,6 @@ def test_settings_that_give_several_warnings(
     assert len(found) == len(warnings)
     for have, want in zip(found, warnings, strict=True):
         assert want in have
-
-
-def test_each_row_of_what_is_not_served_has_a_case() -> None:
-    assert len(UNSERVED) == len(NOT_SERVED)
 
 
 def test_what_is_served_gives_no_warning(load_yaml: LoadYAML) -> None:

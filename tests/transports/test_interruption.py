@@ -15,6 +15,7 @@ from quicsql_client.endpoint import Endpoint
 from quicsql_client.options import ClientOptions
 from quicsql_client.transports.dialing import _interleaved
 from quicsql_client.transports.network import SocketStream
+from quicsql_client.transports.slots import AsyncSlots, Slots
 from quicsql_client.wire.messages import Request
 from tests.fix_peers import OK, WAIT_S, AsyncPool, Conversation, PeerFactory, Pool, answering
 
@@ -139,6 +140,31 @@ def test_child_opens_its_own_connection(open_peer: PeerFactory) -> None:
     assert pool.send(write(3), deadline=deadline()).body == b"3"
     pool.close()
     assert peer.connections == 2
+
+
+async def test_slot_is_not_lost_with_a_cancelled_waiter() -> None:
+    slots = AsyncSlots(1)
+    await slots.acquire(None)
+    waiting = asyncio.ensure_future(slots.acquire(None))
+    await asyncio.sleep(0)
+    slots.release()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await slots.acquire(time.monotonic() + 1)
+    with pytest.raises(TimeoutError):
+        await slots.acquire(time.monotonic() + 0.01)
+    slots.release()
+    await slots.acquire(time.monotonic() + 1)
+
+
+def test_slots_of_threads() -> None:
+    slots = Slots(1)
+    slots.acquire(None)
+    with pytest.raises(TimeoutError):
+        slots.acquire(time.monotonic() + 0.01)
+    slots.release()
+    slots.acquire(None)
 
 
 def test_dead_address_is_passed_over(

@@ -132,7 +132,7 @@ async def write(exchange: Exchange) -> Response:
     spool = Spool(options)
     try:
         if not await _receive(exchange, stores, spool):
-            await replace("truncate", ())
+            await replace("truncate", (), is_watched=False)
             raise Refusal(413, _TOO_LARGE)
         await replace("write", spool.chunks())
         return json_response(wire.encode_size(spool.size_bytes))
@@ -174,12 +174,14 @@ async def _spool(pieces: AsyncGenerator[bytes, None], spool: Spool, max_bytes: i
     return True
 
 
-async def _replace(stores: _Stores, object_id: int, step: str, chunks: Iterable[Chunk]) -> None:
-    """In one transaction, however long it takes; it ends when the client leaves."""
+async def _replace(
+    stores: _Stores, object_id: int, step: str, chunks: Iterable[Chunk], *, is_watched: bool = True
+) -> None:
+    """In one transaction, however long it takes."""
     stopped = threading.Event()
     work = partial(blobs.replace_content, object_id=object_id, chunks=chunks, stopped=stopped)
     try:
-        await stores.run(step, work, Access.READ_WRITE, math.inf, is_watched=step == "write")
+        await stores.run(step, work, Access.READ_WRITE, math.inf, is_watched=is_watched)
     finally:
         stopped.set()
 

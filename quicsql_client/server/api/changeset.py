@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -22,7 +22,7 @@ from ..engine.changesets import (
     invert_changeset,
 )
 from .exchange import ClientGone, Exchange, Refusal, decode, json_response
-from .parameters import read_parameters
+from .parameters import first_parameter, table_names
 
 __all__ = ["apply", "concat", "invert"]
 
@@ -34,12 +34,11 @@ _BINARY: Final[Headers] = (("content-type", "application/octet-stream"),)
 async def apply(exchange: Exchange) -> Response:
     """Apply the changeset that is the body. Raises Refusal: 413, 400, 422."""
     changeset = await _read_changeset(exchange)
-    parameters = read_parameters(exchange)
     work = partial(
         apply_changeset,
         changeset=changeset,
-        on_conflict=_on_conflict(parameters),
-        tables=_tables(parameters),
+        on_conflict=_on_conflict(exchange),
+        tables=table_names(exchange),
     )
     await _run(exchange, "apply changeset", work, Access.READ_WRITE)
     return json_response(wire.encode_applied())
@@ -72,20 +71,14 @@ async def _read_changeset(exchange: Exchange) -> bytes:
     return body
 
 
-def _on_conflict(parameters: Mapping[str, str]) -> OnConflict:
-    """Empty is the default."""
-    given = parameters.get("on_conflict", "")
+def _on_conflict(exchange: Exchange) -> OnConflict:
+    """The first value counts; empty is the default."""
+    given = first_parameter(exchange, "on_conflict")
     try:
         return OnConflict(given or OnConflict.ABORT.value)
     except ValueError:
         shown = json.dumps(given, ensure_ascii=False)
         raise Refusal(400, f"on_conflict must be abort|omit|replace, got {shown}") from None
-
-
-def _tables(parameters: Mapping[str, str]) -> frozenset[str]:
-    """The names between the commas, without blanks; none is all."""
-    names = parameters.get("tables", "").split(",")
-    return frozenset(name.strip() for name in names) - {""}
 
 
 async def _run(

@@ -99,8 +99,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What outlives a reload. control: None when the control plane is off."""
+    """What outlives a reload. current: gives the settings of now. control: None when the control
+    plane is off.
+    """
 
+    current: Callable[[], Settings]
     registry: Registry
     sessions: Sessions
     limits: Limits

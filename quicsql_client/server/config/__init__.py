@@ -5,7 +5,7 @@
     build                   nodes -> sections of `model`; scalars, durations: what single words mean
     validate, rules_*       what goes together; vocabulary: the words that values may be
     credentials, secrets    what principals prove themselves with
-    cautions, unserved      warnings: what is unwise, what this version does not serve
+    cautions                warnings: what is allowed, and unwise or without effect
     file_cautions           warnings: who can read the named files, and who signs for both sides
     problems                everything that is wrong, with file, line and key
 

@@ -175,6 +175,15 @@ def _grants_without_principals(config: Config) -> _Found:
     yield text, ("auth", "principals")
 
 
+def _profiles_without_use(config: Config) -> _Found:
+    for name, profile in config.tls.items():
+        if profile.mode == "qip":
+            text = (
+                "config: tls mode qip is not served: a listener that uses this profile is refused"
+            )
+            yield text, ("tls", name, "mode")
+
+
 _CHECKS: Final[tuple[Callable[[Config], _Found], ...]] = (
     _open_mode,
     _cleartext_secrets,
@@ -190,4 +199,5 @@ _CHECKS: Final[tuple[Callable[[Config], _Found], ...]] = (
     _shared_credentials,
     _logged_values,
     _grants_without_principals,
+    _profiles_without_use,
 )

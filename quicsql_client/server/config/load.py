@@ -19,7 +19,6 @@ from .file_cautions import find_file_warnings
 from .model import Config
 from .problems import Path, Problems
 from .secrets import SecretSources
-from .unserved import find_unserved
 from .validate import validate
 
 __all__ = ["LoadedConfig", "load_config"]
@@ -72,4 +71,3 @@ def _find_all(config: Config, document: Document) -> Iterator[tuple[str, Path]]:
         if isinstance(root, MapNode) and key in root.entries:
             yield f'config: "{key}" is present but not active yet \u2014 it has no effect', (key,)
     yield from find_warnings(config)
-    yield from find_unserved(config)

@@ -428,11 +428,18 @@ class CORSConfig(Section, frozen=True, kw_only=True):
 
 
 class ChangefeedConfig(Section, frozen=True, kw_only=True):
-    """The change feed. buffer: events kept for each table."""
+    """The change feed. buffer: events kept for each database; max_subscribers: of each. 0 is the
+    default.
+    """
 
     enabled: bool = False
     buffer: int = 1024
     max_subscribers: int = 128
+
+    def __post_init__(self) -> None:
+        for name, default in (("buffer", 1024), ("max_subscribers", 128)):
+            if getattr(self, name) == 0:
+                msgspec.structs.force_setattr(self, name, default)
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ class Touch(enum.IntFlag):
 
     NOTHING = 0
     CONNECTION = 1  # state that would outlive the request: a PRAGMA that sets, a TEMP object
-    TRANSACTION = 2  # BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE
+    TRANSACTION = 2  # BEGIN, SAVEPOINT: what would leave a transaction open
     ROWS = 4  # INSERT, UPDATE, DELETE of a table of the user
     SCHEMA = 8  # CREATE, DROP, ALTER, REINDEX, ANALYZE: their own row changes are not counted
     ROWID_FUNCTION = 16  # it reads last_insert_rowid()
@@ -155,7 +155,7 @@ def _touched(
         touched |= Touch.CONNECTION
     if action in _ATTACH_ACTIONS:
         touched |= Touch.CONNECTION | Touch.ATTACH
-    if action in _TRANSACTION_ACTIONS:
+    if action in _TRANSACTION_ACTIONS and first == "BEGIN":  # SAVEPOINT begins a savepoint
         touched |= Touch.TRANSACTION
     if action == apsw.SQLITE_FUNCTION and second == "last_insert_rowid":
         touched |= Touch.ROWID_FUNCTION

@@ -19,12 +19,9 @@ def start_capture(link: Link, tables: tuple[str, ...]) -> bool:
     if link.capture is not None:
         return False
     try:
-        capture = apsw.Session(link.connection, "main")
-        for table in tables or (None,):
-            capture.attach(table)
+        link.begin_capture(tables)
     except apsw.Error as error:
         raise MaskedFailure("the capture did not begin") from error
-    link.capture = capture
     return True
 
 
@@ -32,12 +29,11 @@ def take_changeset(link: Link) -> bytes | None:
     """What was captured, and the end of the capture; None if none is open, empty if nothing
     changed.
     """
-    capture, link.capture = link.capture, None
-    if capture is None:
+    if link.capture is None:
         return None
     try:
-        return bytes(capture.changeset())
+        return bytes(link.capture.changeset())
     except apsw.Error as error:
         raise MaskedFailure("the changeset could not be made") from error
     finally:
-        capture.close()
+        link.end_capture()

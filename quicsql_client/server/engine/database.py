@@ -30,6 +30,7 @@ from .access import (
 )
 from .authorizer import Touch
 from .capture import start_capture, take_changeset
+from .change_log import ChangeLog
 from .classify import first_token, is_attach, suits_reader
 from .describing import Description, describe_step
 from .link import Link
@@ -48,7 +49,8 @@ RELEASE_TIMEOUT_S = 5.0  # protocol/hrana.md, end of a stream
 
 class Database:
     """A served database. name: as clients say it; kind: its backend. caps: of the statements that
-    begin from now on. usage: who uses it, and since when nobody does; clock: monotonic seconds.
+    begin from now on. changes: where committed rows are told. usage: who uses it, and since when
+    nobody does; clock: monotonic seconds.
 
     It opens with its first use, and again after `shut`. Stateless calls leave nothing of their own
     on a connection. Methods raise EngineError (of the engine package) when a statement fails,
@@ -61,12 +63,14 @@ class Database:
         data_dir: str,
         caps: Caps,
         clock: Callable[[], float] = time.monotonic,
+        changes: ChangeLog | None = None,
     ) -> None:
         self.name = settings.name
         self.kind = settings.backend
         self.caps = caps
         self.usage = Usage(clock)
         self._opener = Opener(settings, data_dir)
+        self._changes = changes
         self._lock_mode = settings.pool.tx_lock.upper()
         max_open = settings.pool.max_open
         self._shared = Turnstile() if self._opener.is_memory or max_open == 1 else None
@@ -180,7 +184,8 @@ class Database:
         def on_link(link: Link) -> T:
             if leaves_traces:
                 link.touched |= Touch.CONNECTION
-            return work(link.connection)
+            with link.turn_to_write() if access is Access.READ_WRITE else contextlib.nullcontext():
+                return work(link.connection)
 
         worker = await self._worker_for(access, deadline, reads=False)
         return await self._run(worker, on_link, access, deadline)
@@ -309,7 +314,7 @@ class Database:
             raise DatabaseUnavailable(f"database {self.name!r} is not open")
 
     def _worker(self, role: str) -> Worker:
-        return Worker(Link(self._opener), name=f"quicsql {self.name} {role}")
+        return Worker(Link(self._opener, self._changes), name=f"quicsql {self.name} {role}")
 
 
 class PinnedConnection:

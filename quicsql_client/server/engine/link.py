@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apsw
 
 from .access import Access, AttachRule, CannotOpen, Caps
 from .authorizer import Guard, Touch
+from .change_log import ChangeLog
 from .opening import Opener, apply_limits
+from .recorder import ChangeRecorder
 from .regexp import install_regexp
 from .steps import StepReader
 from .waiting import Stopwatch
@@ -30,17 +32,21 @@ class Link:
     others.
 
     database: its name. caps: those of the statement that runs. touched: what was touched since the
-    connection was as new.
+    connection was as new. changes: where committed rows are told, None for nowhere. is_stateless:
+    whether a request of no stream uses it now.
     """
 
-    def __init__(self, opener: Opener) -> None:
+    def __init__(self, opener: Opener, changes: ChangeLog | None = None) -> None:
         self.database = opener.database
         self.caps = Caps()
         self.guard = Guard(opener.fixed_pragmas)
         self.watch = Stopwatch(opener.busy_timeout_s)
         self.touched = Touch.NOTHING
+        self.is_stateless = False
         self.capture: apsw.Session | None = None
         self._opener = opener
+        self._change_log = changes
+        self._recorder: ChangeRecorder | None = None
         self._opened: apsw.Connection | None = None
         self._steps: StepReader | None = None
         self._limited_to: Caps | None = None
@@ -99,9 +105,31 @@ class Link:
         connection.authorizer = self.guard  # SQLite expires every prepared statement
         self.steps.forget()
 
+    @contextlib.contextmanager
+    def turn_to_write(self) -> Iterator[None]:
+        """Around a statement that may need the write lock: waits for the turn of this connection,
+        which lasts as long as it has the lock.
+        """
+        # Who already reads must not wait here: the one whose turn it is may wait for the reader.
+        if self.connection.txn_state() == apsw.SQLITE_TXN_NONE:
+            self._opener.turns.take(self.watch, is_stateless=self.is_stateless)
+        try:
+            yield
+        finally:
+            self.end_turn(needs_more=self.is_stateless)
+
+    def end_turn(self, *, needs_more: bool = False) -> None:
+        """Lets the next one write, unless the lock is still this connection's.
+
+        needs_more: more of what may write follows at once.
+        """
+        connection = self._opened
+        if connection is None or connection.txn_state() != apsw.SQLITE_TXN_WRITE:
+            self._opener.turns.give_back(self.watch, needs_more=needs_more)
+
     def settle(self) -> None:
         """Undoes what the last user left behind: the next one finds a connection as new."""
-        self.capture = None
+        self.end_capture()
         connection = self._opened
         if connection is None:
             return
@@ -127,11 +155,46 @@ class Link:
 
     def close(self) -> None:
         """Closes the connection; the next use opens a new one."""
-        connection, self._opened = self._opened, None
-        self.capture = None
+        self.end_capture()
+        self.tell_changes()
+        connection, self._opened, self._recorder = self._opened, None, None
         self.touched = Touch.NOTHING
         if connection is not None:
             connection.close(True)
+        self.end_turn()
+
+    def begin_capture(self, tables: Sequence[str]) -> None:
+        """Records the changes of tables, or of all if none is named. Raises: apsw.Error."""
+        connection = self.connection
+        if self._recorder is not None:
+            self._recorder.begin_capture()
+        try:
+            self.capture = apsw.Session(connection, "main")
+            for table in tables or (None,):
+                self.capture.attach(table)
+        except BaseException:
+            self.end_capture()
+            raise
+        # Statements that are prepared already may empty a table at once, unseen.
+        connection.authorizer = self.guard
+
+    def end_capture(self) -> None:
+        """Ends the capture that is open, if one is."""
+        capture, self.capture = self.capture, None
+        if capture is not None:
+            capture.close()
+        if self._recorder is not None:
+            self._recorder.end_capture()
+
+    def look_out(self, sql: str) -> None:
+        """Before a statement that changes rows: a recorder sees less while changes are captured."""
+        if self._recorder is not None and self.capture is not None:
+            self._recorder.look_out(sql)
+
+    def tell_changes(self) -> None:
+        """Tells what was committed: after every statement, as commits behind it wait for that."""
+        if self._recorder is not None:
+            self._recorder.tell()
 
     def note_prepared(self) -> None:
         """Notes what preparing a statement touched; a busy timeout that it set becomes ours."""
@@ -166,6 +229,8 @@ class Link:
         self._changes_before = connection.total_changes()
         self._steps = StepReader(connection, self.guard)
         connection.authorizer = self.guard
+        if self._change_log is not None:
+            self._recorder = ChangeRecorder(connection, self._change_log)
         connection.set_progress_handler(self.watch.on_progress, PROGRESS_OPERATIONS)
         connection.set_busy_handler(self.watch.on_busy)
         install_regexp(connection)

@@ -18,6 +18,7 @@ from typing import Protocol
 import apsw
 
 from .access import Caps
+from .turns import WriteTurns
 
 MEMORY_BACKENDS = frozenset({"memory", "memory-shared", "memdb"})
 OPENING_BUSY_TIMEOUT_MS = 5_000  # another connection may hold the lock while pragmas are set
@@ -71,14 +72,16 @@ class DatabaseSettings(Protocol):
 class Opener:
     """Opens connections of one database, each with the same pragmas and settings.
 
-    database: its name. busy_timeout_s: how long a connection waits for a lock. file: its path,
-    None: in memory. fixed_pragmas: those that bound the database's size, if its settings do: no
-    statement may set them. A memory database lives in a named memory file of this process, held by
-    a keeper connection until `close`: connections come and go, rows stay.
+    database: its name. busy_timeout_s: how long a connection waits for a lock. turns: whose turn it
+    is to write. file: its path, None: in memory. fixed_pragmas: those that bound the database's
+    size, if its settings do: no statement may set them. A memory database lives in a named memory
+    file of this process, held by a keeper connection until `close`: connections come and go, rows
+    stay.
     """
 
     def __init__(self, database: DatabaseSettings, data_dir: str) -> None:
         self.database = database.name
+        self.turns = WriteTurns()
         self.is_memory = database.backend in MEMORY_BACKENDS
         self.is_read_only = database.mode == "ro" and not self.is_memory
         self._pragmas = {k.lower(): v for k, v in database.effective_pragmas.items()}

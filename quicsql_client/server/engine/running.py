@@ -78,7 +78,7 @@ def run_batch(link: Link, statements: Sequence[Statement], lock: str) -> list[Re
     Raises BatchFailure; nothing of the batch is left then, save what a COMMIT inside it has kept.
     """
     try:
-        _indexed(None, partial(_command, link, f"BEGIN {lock}".rstrip()))
+        _indexed(None, partial(_begin, link, lock))
         results = [
             _indexed(index, partial(execute, link, statement, allow_transactions=True))
             for index, statement in enumerate(statements)
@@ -134,8 +134,14 @@ def _run(
     link.guard.seen = Touch.NOTHING
     link.touched |= step.touch
     stack = contextlib.ExitStack()
+    if step.touch & Touch.ROWS:
+        link.look_out(step.sql)
     try:
         with stack, Timed(link, step.sql, values):
+            if step.is_read_only:
+                link.end_turn()
+            else:
+                stack.enter_context(link.turn_to_write())
             if step.touch & Touch.BUSY_TIMEOUT:
                 stack.enter_context(link.visible_busy_timeout())
             return _counted(
@@ -145,6 +151,7 @@ def _run(
             )
     finally:
         link.touched |= link.guard.seen
+        link.tell_changes()
 
 
 def _counted(link: Link, step: Step, run: Callable[[], Rows]) -> tuple[Rows, Counters | None]:
@@ -204,8 +211,9 @@ def _stepped_once(link: Link, step: Step, values: tuple[Value, ...], keeps_rows:
     cursor.exec_trace = note
     try:
         # A prepared PRAGMA would not set again what it set, and would repeat what it said. ATTACH
-        # is asked about each time.
-        can_cache = not step.touch & (Touch.PRAGMA | Touch.ATTACH)
+        # is asked about each time. A kept CREATE would be prepared anew in its first step, by the
+        # schema of before another connection's DROP, past what heals that.
+        can_cache = not step.touch & (Touch.PRAGMA | Touch.ATTACH | Touch.SCHEMA)
         cursor.execute(step.sql, values, can_cache=can_cache)
         if not keeps_rows:
             discard_rows(cursor)
@@ -261,6 +269,11 @@ def _healed(link: Link, prepare: Callable[[], T]) -> T:
 def _heal(link: Link) -> None:
     with contextlib.suppress(apsw.Error):
         link.connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+
+
+def _begin(link: Link, lock: str) -> None:
+    with link.turn_to_write() if lock else contextlib.nullcontext():
+        _command(link, f"BEGIN {lock}".rstrip())
 
 
 def _command(link: Link, sql: str) -> None:

@@ -136,6 +136,7 @@ class Worker:
         outcome: Any = None
         failure: BaseException | None = None
         self._link.watch.start(job.deadline)
+        self._link.is_stateless = job.settles
         with self._running_lock:
             self._running = job
         job.is_started = True
@@ -145,11 +146,15 @@ class Worker:
             outcome = job.work(self._link)
         except BaseException as error:  # the border of the thread: the awaiting task gets it
             failure = error
+        if not job.settles:
+            self._link.end_turn()
         with self._running_lock:
             self._running = None
+        self._link.tell_changes()
         self._report(job, outcome, failure)
         if job.settles:
             self._link.settle()
+            self._link.end_turn(needs_more=not self._jobs.empty())
 
     def _report(self, job: _Job, outcome: Any, failure: BaseException | None) -> None:
         self._outcomes.append((job, outcome, failure))

@@ -17,15 +17,14 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import apsw
-
 from ..auth import Device, Devices, SessionTokens, device_name
 from ..auth.authorized_keys import format_authorized_key, parse_authorized_key
 from ..config import EnrollConfig
 from ..control import ControlPlane
 from ..grants import Level
+from ..metastore import StoreError
 from ..metastore.audit import DENIED, FAILED, record
-from ..metastore.codes import add_code, is_code_usable, spend_code
+from ..metastore.codes import add_code, is_code_usable
 from ..metastore.enrolled import (
     EnrolledRow,
     add_enrolled,
@@ -133,7 +132,10 @@ class Enrolment:
                 await self._tending
             self._tending = None
         await asyncio.gather(*self._at_work, return_exceptions=True)
-        await self._save_visits()
+        try:
+            await self._save_visits()
+        except StoreError as error:  # the rest of the server has to end, too
+            _log.error("the last visits of enrolled principals are lost: %s", error)
 
     def wants_token(self, public_key: bytes) -> bool:
         """Whether this key needs a token to get in."""
@@ -210,18 +212,21 @@ class Enrolment:
                 raise CapacityReached
             now = int(self._clock())
             device = Device(device_name(public_key), public_key, now, now)
-            if code is not None and not await self._is_usable(code):
-                raise CodeSpent
             async with self._own.made_for(device.name, config.provision) as own:
                 levels = _levels(config, own)
-                await self._store.run(
-                    partial(_keep, row=_row(device, own), code=code, levels=levels, now=now)
-                )
+                await self._keep(_row(device, own), levels, code)
             for database, level in levels.items():
                 self._grants.set(database, device.name, level)
             self._own_names[device.name] = own
             self.devices.add(device)
             return True
+
+    async def _keep(self, row: EnrolledRow, levels: Mapping[str, Level], code: str | None) -> None:
+        """All of it or nothing. Raises: CodeSpent."""
+        words = [(database, level.word) for database, level in levels.items()]
+        work = partial(add_enrolled, row=row, levels=words, code=code)
+        if not await self._store.run(work):
+            raise CodeSpent
 
     async def _send_away(self, name: str) -> None:
         async with self._turn:
@@ -276,20 +281,6 @@ class Enrolment:
                 await self.tend()
             except Exception:  # the border of the task: it tries again next time
                 _log.exception("enrolled principals could not be looked after")
-
-
-def _keep(
-    connection: apsw.Connection,
-    *,
-    row: EnrolledRow,
-    code: str | None,
-    levels: Mapping[str, Level],
-    now: int,
-) -> None:
-    """Spend the code and keep the device. Raises: CodeSpent."""
-    if code is not None and not spend_code(connection, code, now=now):
-        raise CodeSpent
-    add_enrolled(connection, row, [(database, level.word) for database, level in levels.items()])
 
 
 def _levels(config: EnrollConfig, own: str) -> dict[str, Level]:

@@ -6,7 +6,8 @@ States of a connection:
       |                               |    \\-- short body unread --> dropping it --> waiting
       |-- refused (400 417 431        |-- whole answer, and "close", HTTP/1.0, draining
       |   501 505): lingering close   |   or a long body unread: lingering close
-      |-- too slow: silent close      |-- application failed half-way: reset
+      |-- too slow, or neither        |
+      |   version on h2c: silent close|-- application failed half-way: reset
                                       |-- client gone: task cancelled, close
 
 Bytes wait in an inbox and are given to h11 only when somebody wants them, so that a body nobody
@@ -46,6 +47,7 @@ class HTTP1Connection:
         self._head_bytes = 0
         self._is_idle = False  # nothing of the next request has come
         self._closes_after = False
+        self._may_be_http2 = link.endpoint.kind == "h2c"  # until the first request
         self._is_finished = False
         self._request: _Request | None = None
         self._is_paused = False
@@ -140,6 +142,10 @@ class HTTP1Connection:
 
     def _read_head(self) -> bool:
         """One step towards the next request; False when more bytes are needed."""
+        if self._may_be_http2 and b"HTTP/" not in (self._first_line() or b"HTTP/"):
+            self._finish()
+            self._link.close()  # silently: HTTP/1.1's answer is noise to HTTP/2 (RFC 9113 3.4)
+            return False
         try:
             event = self._h11.next_event()
             if isinstance(event, h11.Request):
@@ -163,8 +169,12 @@ class HTTP1Connection:
 
     def _is_garbage(self) -> bool:
         """Whether the first line is whole and no request line: h11 waits for all of the head."""
+        line = self._first_line()
+        return line is not None and _REQUEST_LINE.fullmatch(line) is None
+
+    def _first_line(self) -> bytes | None:
         line, newline, _ = self._h11.trailing_data[0].lstrip(b"\r\n").partition(b"\n")
-        return bool(newline) and _REQUEST_LINE.fullmatch(line) is None
+        return line if newline else None
 
     def _read_body(self, request: _Request) -> bool:
         """One step through the body; False when more bytes are needed, or it is whole."""
@@ -190,6 +200,7 @@ class HTTP1Connection:
     # --- requests
 
     def _begin(self, event: h11.Request) -> None:
+        self._may_be_http2 = False
         method = event.method.decode("ascii")
         version = event.http_version.decode("ascii")
         is_preface = (event.method, event.target, event.http_version) == _HTTP2_PREFACE

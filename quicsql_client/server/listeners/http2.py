@@ -9,6 +9,7 @@ Source: protocol/transports.md, "Limits"; RFC 9113.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,7 @@ from .settings import (
     MAX_CONCURRENT_STREAMS,
     MAX_FRAME_BYTES,
     STREAM_WINDOW_BYTES,
+    UNREAD_BODY_BYTES,
 )
 
 _SLICE_BYTES = 32 * 1024  # what is parsed before the answers to it go out
@@ -91,6 +93,7 @@ class HTTP2Connection:
         self._h2 = _new_machine()
         self._guard = FrameGuard()
         self._streams: dict[int, HTTP2Stream] = {}
+        self._leftovers: dict[int, int] = {}  # bodies nobody reads: how much more is dropped
         self._highest_id = 0
         self._is_finished = False
         self._is_flush_due = False
@@ -243,16 +246,24 @@ class HTTP2Connection:
                 stream.body.push(bytes(event.data))
         if owed:
             self._h2.acknowledge_received_data(owed, event.stream_id)
+        if event.stream_id in self._leftovers:
+            self._leftovers[event.stream_id] -= len(event.data)
+            if self._leftovers[event.stream_id] < 0:
+                self._refuse_leftover(event.stream_id)
 
     def _stream_ended(self, event: StreamEnded) -> None:
+        self._leftovers.pop(event.stream_id, None)
         stream = self._streams.get(event.stream_id)
         if stream is not None:
             stream.body.finish()
 
     def _stream_reset(self, event: StreamReset) -> None:
+        self._leftovers.pop(event.stream_id, None)
         stream = self._streams.get(event.stream_id)
         if stream is not None:
-            stream.client_gone()
+            # Not before it has begun: what is asked and given up in one breath is treated as what
+            # is given up a moment later, so that it ends the Hrana stream that it speaks of.
+            asyncio.get_running_loop().call_soon(stream.client_gone)
 
     def _window_updated(self, event: WindowUpdated) -> None:
         if event.stream_id == 0:
@@ -271,8 +282,7 @@ class HTTP2Connection:
 
     def _terminated(self, event: ConnectionTerminated) -> None:
         """The client says GOAWAY: h2 lets us send nothing after that, and clients close then."""
-        self._finish()
-        self._link.close()
+        self._cut()  # not a plain close: what the client says yet must not be met by a reset
 
     # --- from the streams
 
@@ -286,10 +296,28 @@ class HTTP2Connection:
         del self._streams[stream.id]
         if self._is_finished:
             return
-        stream.settle()
+        if stream.settle():
+            self._drop_leftover(stream)
         self.flush_soon(0)
         if not self._streams:
             if self._endpoint.is_draining:
                 self._close_if_drained()
             else:
                 self._deadline.arm(self._endpoint.timeouts.idle_s)
+
+    def _drop_leftover(self, stream: HTTP2Stream) -> None:
+        """Let a short body come to its end unread: not every client is prepared for a reset in the
+        middle of its request, whatever it has been answered.
+        """
+        self._leftovers[stream.id] = UNREAD_BODY_BYTES
+        if stream.announced_bytes() > UNREAD_BODY_BYTES:
+            self._refuse_leftover(stream.id)
+        else:
+            linger_s = self._endpoint.timeouts.linger_s
+            self._loop.call_later(linger_s, self._refuse_leftover, stream.id)
+
+    def _refuse_leftover(self, stream_id: int) -> None:
+        if self._leftovers.pop(stream_id, None) is not None and not self._is_finished:
+            with contextlib.suppress(ProtocolError):  # the stream has ended meanwhile
+                self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+            self.flush_soon(0)

@@ -49,6 +49,7 @@ class HTTP2Stream:
 
     def run(self, app: ASGIApplication, scope: Scope, on_done: Callable[[], None]) -> None:
         """Start the application."""
+        self._headers: Headers = scope["headers"]
         self._exchange = Exchange(scope, self.body, self)
         self._task = self._link.endpoint.spawn(self._exchange.run(app), on_done)
 
@@ -61,21 +62,27 @@ class HTTP2Stream:
         self.wake()
         self._task.cancel()
 
-    def settle(self) -> None:
-        """The application is done: give back what it left unread, and reset what it left open."""
+    def settle(self) -> bool:
+        """The application is done: give back what it left unread, and reset what it left open.
+
+        True: the answer is whole and the body is not, so the peer may still be at it.
+        """
         self.is_over = True
         unread = self.body.discard()
         try:
             if unread:
                 self._h2.acknowledge_received_data(unread, self.id)
             if self.body.is_disconnected:
-                return
+                return False
             if not self._exchange.is_complete:
                 self._h2.reset_stream(self.id, ErrorCodes.INTERNAL_ERROR)
-            elif not self.body.is_whole:  # a whole answer; the rest of the body is not wanted
-                self._h2.reset_stream(self.id, ErrorCodes.NO_ERROR)
         except ProtocolError:
-            pass  # the stream has ended meanwhile
+            return False  # the stream has ended meanwhile
+        return self._exchange.is_complete and not self.body.is_whole
+
+    def announced_bytes(self) -> int:
+        """The Content-Length of the request, 0 without one."""
+        return next((int(v) for name, v in self._headers if name == b"content-length"), 0)
 
     # --- asgi.ResponseWriter
 

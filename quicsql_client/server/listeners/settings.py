@@ -22,7 +22,9 @@ ANNOUNCED_HEADER_LIST_BYTES = MIB + 320
 DECODED_HEADER_LIST_BYTES = 2 * MIB
 """A list that decodes to more than this ends the connection: it can only be an HPACK bomb."""
 
-MAX_FRAME_BYTES = MIB
+MAX_FRAME_BYTES = 16 * KIB
+"""HTTP/2's own default: a frame is collected before it is looked at, and no window counts that."""
+
 STREAM_WINDOW_BYTES = MIB
 CONNECTION_WINDOW_BYTES = 4 * MIB
 """All bodies that a connection's applications have not read yet fit in this."""

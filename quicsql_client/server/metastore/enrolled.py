@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import apsw
 
+from .codes import spend_code
+
 __all__ = ["EnrolledRow", "add_enrolled", "list_enrolled", "note_seen", "remove_enrolled"]
 
 
@@ -38,13 +40,19 @@ def list_enrolled(connection: apsw.Connection) -> list[EnrolledRow]:
 
 
 def add_enrolled(
-    connection: apsw.Connection, row: EnrolledRow, levels: Iterable[tuple[str, str]]
-) -> None:
+    connection: apsw.Connection,
+    row: EnrolledRow,
+    levels: Iterable[tuple[str, str]],
+    code: str | None = None,
+) -> bool:
     """Keeps a device with its grants: (database, level word) each, in place of any that its name
     had.
 
-    Raises: apsw.ConstraintError when the name or the key is there already.
+    code: the hash of the code to spend for it, None: none. False, and nothing is done, when that is
+    not usable. Raises: apsw.ConstraintError when the name or the key is there already.
     """
+    if code is not None and not spend_code(connection, code, now=row.created_at):
+        return False
     connection.execute(
         "INSERT INTO enrolled (name, key, created_at, last_seen, database) VALUES (?, ?, ?, ?, ?)",
         (row.name, row.key, row.created_at, row.last_seen, row.database),
@@ -54,6 +62,7 @@ def add_enrolled(
         "INSERT OR REPLACE INTO grants (database, principal, level) VALUES (?, ?, ?)",
         [(database, row.name, level) for database, level in levels],
     )
+    return True
 
 
 def remove_enrolled(connection: apsw.Connection, name: str) -> bool:

@@ -6,6 +6,7 @@ RemoteProtocolError with the text of the 400 answer, and encodes answers. A curs
 Source: protocol/hrana.md.
 """
 
+from ...types import Description
 from .answers import decode_answer, encode_answer
 from .messages import (
     Batch,
@@ -15,7 +16,6 @@ from .messages import (
     Condition,
     Cursor,
     Describe,
-    Description,
     Execute,
     GetAutocommit,
     Pipeline,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ...errors import RemoteProtocolError
-from ...types import Result
+from ...types import Description, Result
 from ..document import write_document
 from ..values import decode_base64, encode_base64
 from .messages import (
@@ -21,7 +21,6 @@ from .messages import (
     Close,
     CloseSQL,
     Describe,
-    Description,
     Execute,
     GetAutocommit,
     Script,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ...errors import AuthorizationError, DatabaseError, OperationalError
-from ...types import Result, Statement, Value
+from ...types import Description, Result, Statement, Value
 from ..codes import code_of_name, sqlite_error
 from ..values import bind_arguments, bind_sql
 
@@ -189,20 +189,6 @@ class BatchResult:
 
     results: tuple[Result | None, ...]
     errors: tuple[StreamError | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a statement is, by `describe`.
-
-    params: for each place of binding the name with its sign, or None for `?`. columns: name, and
-    declared type or None. is_readonly: SQLite's own flag.
-    """
-
-    params: tuple[str | None, ...] = ()
-    columns: tuple[tuple[str, str | None], ...] = ()
-    is_explain: bool = False
-    is_readonly: bool = False
 
 
 StreamResult: TypeAlias = Result | BatchResult | Description | bytes | bool | StreamError | None

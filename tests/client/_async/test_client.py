@@ -52,3 +52,34 @@ async def test_operations(every_transport: EveryTransport, transport: str) -> No
         assert (await client.http.get("/_health")).json() == {"status": "ok"}
     with pytest.raises(LocalProtocolError, match="closed"):
         await client.health()
+
+
+async def test_a_float_stays_one(every_transport: EveryTransport) -> None:
+    """Odd-case 41: in autocommit, in a batch and on a stream."""
+    endpoint, options = every_transport.way("h1")
+    db = f"h1-{AsyncClient.__name__}"
+    sql = "SELECT typeof(?1), ?1"
+    async with AsyncClient(endpoint, *options) as client:
+        told = [await client.query(db, sql, [100.0])]
+        told += await client.batch(db, [(sql, [100.0])])
+        async with client.transaction(db) as tx:
+            told.append(await tx.execute(sql, [100.0]))
+    assert [repr(result.one()) for result in told] == ["('real', 100.0)"] * 3
+
+
+async def test_a_failing_batch_of_a_stream_keeps_what_ran(every_transport: EveryTransport) -> None:
+    """Odd-case 148: the position is told. A batch of the client itself is all or nothing."""
+    endpoint, options = every_transport.way("h2c")
+    db = f"h2c-{AsyncClient.__name__}"
+    insert = "INSERT INTO twice VALUES (1)"
+    async with AsyncClient(endpoint, *options) as client:
+        await client.execute(db, "CREATE TABLE twice(id INTEGER PRIMARY KEY)")
+        with pytest.raises(IntegrityError) as caught:
+            await client.batch(db, [insert, insert])
+        assert (caught.value.failed_index, caught.value.extended_code) == (1, 1555)
+        assert (await client.query(db, "SELECT count(*) FROM twice")).scalar() == 0
+        async with client.stream(db) as stream:
+            with pytest.raises(IntegrityError) as caught:
+                await stream.batch([insert, insert])
+        assert (caught.value.failed_index, caught.value.extended_code) == (1, 1555)
+        assert (await client.query(db, "SELECT count(*) FROM twice")).scalar() == 1

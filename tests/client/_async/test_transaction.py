@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from quicsql_client import AsyncClient, OverloadedError, with_transport
 
 RESULT = {"cols": [], "rows": [], "affected_row_count": 1, "last_insert_rowid": "1"}
-EXECUTED = {"type": "ok", "response": {"type": "execute", "result": RESULT}}
+ENDED = {
+    "type": "ok",
+    "response": {"type": "batch", "result": {"step_results": [RESULT], "step_errors": [None]}},
+}
 CLOSED = {"type": "ok", "response": {"type": "close"}}
 BEGUN = {
     "type": "ok",
@@ -19,6 +23,12 @@ BEGUN = {
         "result": {"step_results": [RESULT, RESULT], "step_errors": [None, None]},
     },
 }
+
+
+def words(request: dict[str, Any]) -> list[str]:
+    """Verbs of a batch's steps; the type of any other request."""
+    steps = request.get("batch", {}).get("steps", [])
+    return [step["stmt"]["sql"].split()[0] for step in steps] or [request["type"]]
 
 
 class Server:
@@ -30,7 +40,7 @@ class Server:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         requests = json.loads(request.content)["requests"]
-        self.asked.append([r.get("stmt", {}).get("sql") or r["type"] for r in requests])
+        self.asked.append([word for r in requests for word in words(r)])
         return self.answers.pop(0)
 
     def client(self) -> AsyncClient:
@@ -49,24 +59,24 @@ async def insert(client: AsyncClient, failure: Exception | None = None) -> None:
 
 
 async def test_the_block_commits() -> None:
-    server = Server(answer(BEGUN, baton="b1"), answer(EXECUTED, CLOSED, baton=None))
+    server = Server(answer(BEGUN, baton="b1"), answer(ENDED, CLOSED, baton=None))
     async with server.client() as client:
         await insert(client)
-    assert server.asked == [["batch"], ["COMMIT", "close"]]
+    assert server.asked == [["BEGIN", "INSERT"], ["COMMIT", "close"]]
 
 
 async def test_an_exception_rolls_back_and_goes_on() -> None:
-    server = Server(answer(BEGUN, baton="b1"), answer(EXECUTED, CLOSED, baton=None))
+    server = Server(answer(BEGUN, baton="b1"), answer(ENDED, CLOSED, baton=None))
     async with server.client() as client:
         with pytest.raises(ZeroDivisionError):
             await insert(client, failure=ZeroDivisionError())
-    assert server.asked == [["batch"], ["ROLLBACK", "close"]]
+    assert server.asked == [["BEGIN", "INSERT"], ["ROLLBACK", "close"]]
 
 
 async def test_a_commit_that_was_refused_leaves_no_transaction_behind() -> None:
     busy = httpx.Response(503, json={"error": {"message": "database busy"}})
-    server = Server(answer(BEGUN, baton="b1"), busy, answer(EXECUTED, CLOSED, baton=None))
+    server = Server(answer(BEGUN, baton="b1"), busy, answer(ENDED, CLOSED, baton=None))
     async with server.client() as client:
         with pytest.raises(OverloadedError):
             await insert(client)
-    assert server.asked == [["batch"], ["COMMIT", "close"], ["ROLLBACK", "close"]]
+    assert server.asked == [["BEGIN", "INSERT"], ["COMMIT", "close"], ["ROLLBACK", "close"]]

@@ -54,3 +54,34 @@ def test_operations(every_transport: EveryTransport, transport: str) -> None:
         assert client.http.get("/_health").json() == {"status": "ok"}
     with pytest.raises(LocalProtocolError, match="closed"):
         client.health()
+
+
+def test_a_float_stays_one(every_transport: EveryTransport) -> None:
+    """Odd-case 41: in autocommit, in a batch and on a stream."""
+    endpoint, options = every_transport.way("h1")
+    db = f"h1-{Client.__name__}"
+    sql = "SELECT typeof(?1), ?1"
+    with Client(endpoint, *options) as client:
+        told = [client.query(db, sql, [100.0])]
+        told += client.batch(db, [(sql, [100.0])])
+        with client.transaction(db) as tx:
+            told.append(tx.execute(sql, [100.0]))
+    assert [repr(result.one()) for result in told] == ["('real', 100.0)"] * 3
+
+
+def test_a_failing_batch_of_a_stream_keeps_what_ran(every_transport: EveryTransport) -> None:
+    """Odd-case 148: the position is told. A batch of the client itself is all or nothing."""
+    endpoint, options = every_transport.way("h2c")
+    db = f"h2c-{Client.__name__}"
+    insert = "INSERT INTO twice VALUES (1)"
+    with Client(endpoint, *options) as client:
+        client.execute(db, "CREATE TABLE twice(id INTEGER PRIMARY KEY)")
+        with pytest.raises(IntegrityError) as caught:
+            client.batch(db, [insert, insert])
+        assert (caught.value.failed_index, caught.value.extended_code) == (1, 1555)
+        assert client.query(db, "SELECT count(*) FROM twice").scalar() == 0
+        with client.stream(db) as stream:
+            with pytest.raises(IntegrityError) as caught:
+                stream.batch([insert, insert])
+        assert (caught.value.failed_index, caught.value.extended_code) == (1, 1555)
+        assert client.query(db, "SELECT count(*) FROM twice").scalar() == 1

@@ -372,6 +372,7 @@ def test_closed_pool_refuses(open_peer: PeerFactory) -> None:
     ("size", "is_chunked"), [(10, False), (11, False), (10, True), (11, True), (2**63, False)]
 )
 def test_response_cap(open_peer: PeerFactory, size: int, is_chunked: bool) -> None:
+    """Odd-case 149."""
     body = b"x" * min(size, 1000)
     head = b"HTTP/1.1 200 OK\r\n"
     if is_chunked:

@@ -150,6 +150,7 @@ VALUES: list[tuple[Any, Any]] = [
 async def test_values_come_back_exactly(
     connection: AsyncConnection, autocommit: bool, value: Any, expected: Any
 ) -> None:
+    """Odd-cases 41, 150: also through both protocols; times as Python's `sqlite3` writes them."""
     await connection.set_autocommit(autocommit)
     for sql, args in (("SELECT ?", (value,)), ("SELECT :v", {"v": value})):
         row = await (await connection.execute(sql, args)).fetchone()
@@ -180,6 +181,19 @@ async def test_an_adapter_binds_its_class(connection: AsyncConnection) -> None:
     assert await (await connection.execute("SELECT ?", [Length()])).fetchone() == (7,)
 
 
+async def test_an_adapter_that_fails_is_named(
+    connection: AsyncConnection, counter: AsyncCounter
+) -> None:
+    class Odd:
+        """Its adapter fails."""
+
+    register_adapter(Odd, lambda odd: 1 // 0)
+    counter.taken()
+    with pytest.raises(ProgrammingError, match="adapter of Odd failed with ZeroDivisionError"):
+        await connection.execute("SELECT ?", [Odd()])
+    assert counter.taken() == []
+
+
 @pytest.mark.parametrize(
     ("sql", "args", "text"),
     [
@@ -208,6 +222,7 @@ async def test_what_does_not_fit_is_refused_and_nothing_runs(
 
 
 async def test_names_of_all_signs_and_unused_ones(connection: AsyncConnection) -> None:
+    """Odd-case 145: upstream's driver has no named parameters, ours has."""
     cursor = await connection.execute(
         "SELECT :a, @b, $c, :a", {"a": 1, "b": 2, "c": 3, "unused": 4}
     )
@@ -243,7 +258,7 @@ async def test_executemany_of_nothing_and_of_a_generator(
     assert cursor.rowcount == 3
     await cursor.executemany("INSERT INTO t(v) VALUES (?) RETURNING id", [("x",), ("y",)])
     assert cursor.rowcount == 2
-    assert cursor.description is None
+    assert await cursor.fetchall() == [(4,), (5,)]
 
 
 async def test_script_takes_no_parameters(connection: AsyncConnection) -> None:
@@ -254,6 +269,7 @@ async def test_script_takes_no_parameters(connection: AsyncConnection) -> None:
 async def test_truncation_is_told_behind_the_delivered_rows(
     quicsql_server: ReferenceServer, connection: AsyncConnection
 ) -> None:
+    """Odd-case 146."""
     sql = (
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100001) "
         "SELECT x FROM n"

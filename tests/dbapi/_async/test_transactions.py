@@ -473,3 +473,13 @@ async def test_ping_opens_no_transaction(
     await connection.ping()
     assert counter.taken() == ["query"]
     assert not is_open(connection)
+
+
+async def test_an_index_that_another_connection_dropped_can_be_made_again(
+    connection: AsyncConnection, other: AsyncConnection
+) -> None:
+    await connection.execute("PRAGMA foreign_keys = ON")
+    for _ in range(3):
+        await connection.execute("CREATE INDEX by_n ON t(n)")
+        await connection.commit()
+        await other.execute("DROP INDEX by_n")

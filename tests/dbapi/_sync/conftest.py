@@ -15,16 +15,23 @@ from quicsql_dbapi._sync.connection import Connection
 
 
 class Counter(httpx.BaseTransport):
-    """Passes requests on to a client over mTLS, and notes their paths."""
+    """Passes requests on to a client over mTLS, and notes their paths.
+
+    is_cut: fail instead, as if the network did. refusals: how many requests to answer with 429.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.paths: list[str] = []
         self.is_cut = False
+        self.refusals = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if self.is_cut:
             raise httpx.ReadError("cut by the test")
+        if self.refusals:
+            self.refusals -= 1
+            return httpx.Response(429, json={"error": {"message": "rate limit exceeded"}})
         self.paths.append(request.url.path.rpartition("/")[2])
         return self._client.http.request(
             request.method,

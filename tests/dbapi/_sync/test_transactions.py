@@ -451,3 +451,13 @@ def test_ping_opens_no_transaction(connection: Connection, counter: Counter) -> 
     connection.ping()
     assert counter.taken() == ["query"]
     assert not is_open(connection)
+
+
+def test_an_index_that_another_connection_dropped_can_be_made_again(
+    connection: Connection, other: Connection
+) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    for _ in range(3):
+        connection.execute("CREATE INDEX by_n ON t(n)")
+        connection.commit()
+        other.execute("DROP INDEX by_n")

@@ -1,4 +1,7 @@
-"""Who is let in: every method, on every kind of listener, with every kind of credential."""
+"""Who is let in: every method, on every kind of listener, with every kind of credential.
+
+Odd-cases 97, 98, 166.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,21 @@ from quicsql_client.server.auth import Authenticator
 from quicsql_client.server.config import (
     AuthConfig,
     BearerMethod,
+    Config,
     MethodConfig,
     PrincipalConfig,
     SessionConfig,
 )
-from tests.fix_principals import Leaf, by_certificate, by_password, by_token, issue_leaf
+from tests.fix_application import Start
+from tests.fix_principals import (
+    Leaf,
+    by_certificate,
+    by_password,
+    by_token,
+    grants,
+    issue_leaf,
+    memory,
+)
 
 TOKEN = "secret-token"
 
@@ -215,13 +228,18 @@ async def test_a_certificate_without_a_common_name_is_known_by_its_pin() -> None
     assert principal.name == "p"
 
 
-async def test_of_two_principals_with_one_credential_the_later_wins() -> None:
+async def test_of_two_principals_with_one_credential_the_later_wins(start: Start) -> None:
+    """Odd-case 189: and its grants hold."""
     principals = (by_token("first", TOKEN), by_token("second", TOKEN))
-    authenticator = Authenticator(AuthConfig(principals=principals))
+    auth = AuthConfig(principals=principals)
     headers = [(b"authorization", f"Bearer {TOKEN}".encode())]
-    principal = await authenticator.authenticate({}, headers, ["bearer"])
+    principal = await Authenticator(auth).authenticate({}, headers, ["bearer"])
     assert principal is not None
     assert principal.name == "second"
+    database = memory("app", *grants(first="read-write", second="read-only"))
+    async with start(Config(auth=auth, databases=(database,))) as running:
+        answer = await running.client(TOKEN).query("CREATE TABLE t(a)")
+    assert (answer.status, answer.message) == (403, "forbidden: read-only (write not permitted)")
 
 
 async def test_a_token_hash_in_capitals_matches() -> None:

@@ -1,4 +1,7 @@
-"""Who is let in on real listeners: certificates over both protocols, tokens beside them."""
+"""Who is let in on real listeners: certificates over both protocols, tokens beside them.
+
+Odd-cases 97-102, 104.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`POST /<db>/changeset/...` through the application: odd-cases 62, 116, 117, 118, 181."""
+"""`POST /<db>/changeset/...` through the application.
+
+Odd-cases 62, 116-118, 181.
+"""
 
 from __future__ import annotations
 

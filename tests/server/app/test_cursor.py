@@ -1,4 +1,7 @@
-"""The Hrana cursor through the application: odd cases 58, 78 and 91 to 94."""
+"""The Hrana cursor through the application.
+
+Odd-cases 58, 73, 78, 91-94.
+"""
 
 from __future__ import annotations
 

@@ -7,13 +7,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from typing import Any
 
 import msgspec
 import pytest
 
-from quicsql_client.server.config import Config, KeyringMethod, MethodConfig, PrincipalConfig
+from quicsql_client.server.config import (
+    ChangefeedConfig,
+    Config,
+    KeyringMethod,
+    MethodConfig,
+    PrincipalConfig,
+)
 from quicsql_client.server.enrolment.tokens import digest_of
+from quicsql_client.wire.sse import PING
 from tests.fix_application import Answer, Running, Start
 from tests.fix_enrolment import (
     ALL,
@@ -397,3 +405,31 @@ async def test_a_device_that_loses_what_everybody_had_loses_its_streams(start: S
         lost = await reload(running, config(databases=closed))
         assert device.name in lost
         assert running.sessions.list() == ()
+
+
+async def test_a_device_that_only_listens_is_not_idle(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quicsql_client.server.api.changes.HEARTBEAT_S", 0.01)
+    feed = ChangefeedConfig(enabled=True)
+    async with start(msgspec.structs.replace(config(), changefeed=feed)) as running:
+        device, gone = Device(running), asyncio.Event()
+        name = (await device.enrol("right")).json()["principal"]
+        assert running.enrolment is not None
+        known = running.enrolment.devices.get(name)
+        assert known is not None
+        headers = await device.signed("GET", "/app/changes")
+
+        async def when_it_pings(message: Mapping[str, Any]) -> None:
+            if message.get("body") == PING and known.last_seen > 0:
+                gone.set()
+            known.last_seen = 0  # long ago
+
+        listening = device.client.send(
+            "GET", "/app/changes", headers=headers, gone=gone, on_sent=when_it_pings
+        )
+        task = asyncio.ensure_future(listening)
+        async with asyncio.timeout(30):
+            await gone.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -318,6 +318,22 @@ async def test_many_attempts_of_one_device_make_one_database(start: Start) -> No
         assert await count(device) == [[1]]
 
 
+async def test_of_rivals_for_one_code_only_the_first_keeps_a_database(
+    start: Start, tmp_path: Path
+) -> None:
+    async with start(config(again(provision(), policy="token"))) as running:
+        code = await Admin(running).mint()
+        rivals = [Device(running) for _ in range(6)]
+        answers = await asyncio.gather(*(device.enrol(code) for device in rivals))
+        assert sorted(answer.status for answer in answers) == [200] + [403] * 5
+        (winner,) = await Admin(running).principals()
+        kept = [device for device in rivals if files_of(device, tmp_path)]
+        assert [device.name for device in kept] == [winner["name"]]
+        assert [name for name in running.registry.names() if name.startswith("u_")] == [
+            own(kept[0])
+        ]
+
+
 async def test_two_databases_of_one_file_are_not_dropped_by_one(
     start: Start, tmp_path: Path
 ) -> None:

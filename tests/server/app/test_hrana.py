@@ -1,4 +1,7 @@
-"""The Hrana pipeline through the application: odd-cases 64 to 88 that need no later part."""
+"""The Hrana pipeline through the application.
+
+Odd-cases 54, 58, 64-70, 73-77, 79, 81-89.
+"""
 
 from __future__ import annotations
 
@@ -305,6 +308,7 @@ async def test_a_bad_value_refuses_the_whole_body(client: Client, value: Any) ->
         ({}, {"type": "null"}),
         (None, {"type": "null"}),
         ({"type": "blob"}, {"type": "blob", "base64": ""}),
+        ({"type": "blob", "base64": "AA"}, {"type": "blob", "base64": "AA=="}),  # 84: intended
         ({"type": "float", "value": None}, {"type": "float", "value": 0.0}),
         ({"type": "integer", "value": "+7"}, integer(7)),
         ({"type": "integer", "value": "007"}, integer(7)),
@@ -358,6 +362,15 @@ async def test_errors_carry_sqlite_names(client: Client) -> None:
     insert = execute("INSERT INTO t VALUES(1)")
     _, failed, _ = results(await client.pipeline(insert, insert, CLOSE))
     assert failed["code"] == "SQLITE_CONSTRAINT_UNIQUE"
+
+
+async def test_declared_types_are_told(client: Client) -> None:
+    await client.query("CREATE TABLE t(a INTEGER, at DATETIME)")
+    sql = "SELECT a, at, a + 1 FROM t"
+    batch = {"type": "batch", "batch": {"steps": [{"stmt": {"sql": sql}}]}}
+    executed, batched, _ = results(await client.pipeline(execute(sql), batch, CLOSE))
+    for result in (executed["result"], batched["result"]["step_results"][0]):
+        assert [column["decltype"] for column in result["cols"]] == ["INTEGER", "DATETIME", None]
 
 
 async def test_want_rows_false_keeps_the_columns(client: Client) -> None:  # 89

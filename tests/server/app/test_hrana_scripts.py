@@ -1,4 +1,7 @@
-"""Scripts, descriptions, stored texts and captures on a stream: odd cases 71, 72, 80, 90 and 95."""
+"""Scripts, descriptions, stored texts and captures on a stream.
+
+Odd-cases 71, 72, 80, 90, 95, 152.
+"""
 
 from __future__ import annotations
 

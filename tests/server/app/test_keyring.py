@@ -1,4 +1,7 @@
-"""Ed25519 signatures over challenges, the roster of authorized keys, and `/_auth/challenge`."""
+"""Ed25519 signatures over challenges, the roster of authorized keys, and `/_auth/challenge`.
+
+Odd-cases 105, 106, 165, 167, 194.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The server as a process: start, reload, drain, and how it says that it cannot."""
+"""The server as a process: start, reload, drain, and how it says that it cannot.
+
+Odd-cases 103, 139.
+"""
 
 from __future__ import annotations
 

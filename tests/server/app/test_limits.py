@@ -1,4 +1,7 @@
-"""Token buckets by principal and concurrency by database, on a clock of the test's own."""
+"""Token buckets by principal and concurrency by database, on a clock of the test's own.
+
+Odd-case 115.
+"""
 
 from __future__ import annotations
 

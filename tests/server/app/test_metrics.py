@@ -1,4 +1,7 @@
-"""`/_metrics`: the exact text, and what counts. odd-cases 132, 163."""
+"""`/_metrics`: the exact text, and what counts.
+
+Odd-cases 132, 163.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`POST /<db>/query` through the application: odd-cases 14 to 63, each by its number."""
+"""`POST /<db>/query` through the application.
+
+Odd-cases 14-40, 42-57, 59-61, 63, 153, 158, 160, 161, each by its number.
+"""
 
 from __future__ import annotations
 

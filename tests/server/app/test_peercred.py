@@ -1,4 +1,7 @@
-"""Principals by the uid of a Unix-socket peer."""
+"""Principals by the uid of a Unix-socket peer.
+
+Odd-case 114.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From path and host to database and endpoint."""
+"""From path and host to database and endpoint.
+
+Odd-cases 7, 9, 10, 13, 164.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Session tokens: minted, used, renewed by hand and by themselves, revoked, and out of date."""
+"""Session tokens: minted, used, renewed by hand and by themselves, revoked, and out of date.
+
+Odd-cases 107-112, 170-172.
+"""
 
 from __future__ import annotations
 

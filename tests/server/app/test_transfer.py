@@ -1,4 +1,7 @@
-"""`GET /<db>/export` and `/backup` through the application: odd-cases 4, 62, 118, 120."""
+"""`GET /<db>/export` and `/backup` through the application.
+
+Odd-cases 4, 62, 118, 120.
+"""
 
 from __future__ import annotations
 

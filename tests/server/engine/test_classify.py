@@ -1,4 +1,7 @@
-"""Dispatch by the first token."""
+"""Dispatch by the first token.
+
+Odd-cases 22, 43, 154, 155.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A stateless request leaves nothing behind for the next one, on every kind of database."""
+"""A stateless request leaves nothing behind for the next one, on every kind of database.
+
+Odd-case 158.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +58,25 @@ async def test_pragmas_are_undone(kind: str, setter: str, probe: str, open_desk:
 
 @kinds
 @pytest.mark.parametrize(
-    "sql", ["BEGIN", "begin immediate", "COMMIT", "ROLLBACK", "END", "SAVEPOINT a", "RELEASE a"]
+    ("sql", "text"),
+    [
+        ("COMMIT", "cannot commit - no transaction is active"),
+        ("END", "cannot commit - no transaction is active"),
+        ("ROLLBACK", "cannot rollback - no transaction is active"),
+        ("RELEASE a", "no such savepoint: a"),
+        ("ROLLBACK TO a", "no such savepoint: a"),
+    ],
 )
+async def test_no_transaction_is_open_to_be_ended(
+    kind: str, sql: str, text: str, open_desk: OpenDesk
+) -> None:
+    desk = await open_desk(EVERY_KIND[kind])
+    with pytest.raises(SQLFailure, match=text):
+        await desk.run(sql)
+
+
+@kinds
+@pytest.mark.parametrize("sql", ["BEGIN", "begin immediate", "SAVEPOINT a", "BEGIN; COMMIT"])
 async def test_transaction_control_is_refused(kind: str, sql: str, open_desk: OpenDesk) -> None:
     desk = await open_desk(EVERY_KIND[kind])
     await desk.run("CREATE TABLE t(x)")

@@ -1,4 +1,7 @@
-"""What a read-only right may do, on every kind of database."""
+"""What a read-only right may do, on every kind of database.
+
+Odd-cases 57, 59-61, 153, 157.
+"""
 
 from __future__ import annotations
 

@@ -79,6 +79,22 @@ async def test_sequence_stops_at_the_first_failure(open_desk: OpenDesk) -> None:
     await pinned.release()
 
 
+async def test_a_capture_sees_a_table_emptied_by_what_was_prepared_before(
+    open_desk: OpenDesk,
+) -> None:
+    desk = await open_desk(WAL)
+    await desk.run("CREATE TABLE t(a INTEGER PRIMARY KEY); INSERT INTO t VALUES (1), (2)")
+    pinned = await desk.database.pin(Access.READ_WRITE)
+    for sql in ("BEGIN", "DELETE FROM t", "ROLLBACK"):
+        await pinned.sequence(sql)
+    await pinned.start_capture()
+    await pinned.sequence("DELETE FROM t")
+    changeset = await pinned.take_changeset()
+    assert changeset is not None
+    assert [change.op for change in apsw.Changeset.iter(changeset)] == ["DELETE", "DELETE"]
+    await pinned.release()
+
+
 async def test_capture(open_desk: OpenDesk) -> None:
     desk = await open_desk(WAL)
     await desk.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")

@@ -277,6 +277,38 @@ async def test_a_store_that_does_not_write_lets_nobody_in_and_burns_no_code(
     assert await office.desk.enrol(ANN, code) is True
 
 
+async def test_a_row_that_cannot_be_read_lets_nobody_in_and_keeps_nobody_out(
+    open_office: OpenOffice, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spoil(connection: apsw.Connection) -> None:
+        connection.execute("UPDATE enrolled SET key = 'junk' WHERE name = ?", (device_name(ANN),))
+
+    office = await open_office(OPEN)
+    await office.desk.enrol(ANN)
+    await office.desk.enrol(BEN)
+    await office.store.run(spoil)
+    again = await open_office(OPEN)
+    assert [row.name for row in again.desk.enrolled()] == [device_name(BEN)]
+    assert f"enrolled principal {device_name(ANN)} is not let in" in caplog.text
+
+
+async def test_visits_that_cannot_be_written_down_do_not_keep_the_server_from_ending(
+    open_office: OpenOffice, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(connection: apsw.Connection) -> None:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON enrolled BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+
+    office = await open_office(OPEN)
+    await office.desk.enrol(ANN)
+    await office.store.run(refuse)
+    office.clock.now_s += 10.0
+    assert office.devices.holder_of(ANN) is not None
+    await office.desk.close()
+    assert "the last visits of enrolled principals are lost: full" in caplog.text
+
+
 async def test_the_greater_level_of_two_counts(open_office: OpenOffice) -> None:
     levels = ("read-write", "read-only")
     grants = tuple(EnrollGrantConfig(db="app", level=level) for level in levels)

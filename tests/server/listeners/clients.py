@@ -116,6 +116,13 @@ class HTTP2Client:
         self.flush()
         return stream_id
 
+    async def send_data(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
+        """A piece of a body, when the windows have room for it."""
+        machine = self.machine
+        await self.read_while(lambda: machine.local_flow_control_window(stream_id) < len(data))
+        machine.send_data(stream_id, data, end_stream=end)
+        self.flush()
+
     async def until(
         self, kind: type[Any], stream_id: int | None = None, *, credit: bool = True
     ) -> Any:

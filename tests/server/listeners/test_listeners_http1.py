@@ -1,4 +1,7 @@
-"""HTTP/1.1 and 1.0 on the wire: framing, keep-alive, targets, what is refused and how."""
+"""HTTP/1.1 and 1.0 on the wire: framing, keep-alive, targets, what is refused and how.
+
+Odd-cases 134, 138, 169.
+"""
 
 from __future__ import annotations
 
@@ -206,6 +209,27 @@ async def test_a_first_line_that_is_no_request_is_refused_at_once(
     writer.write(line + b"\r\nand the head goes on")
     status, _, _ = await read_answer(reader)
     assert status == 400
+    await hang_up(writer)
+
+
+@pytest.mark.parametrize("line", [b"INVALID CONNECTION PREFACE", b"\x16\x03\x01 garbage", b"hello"])
+@pytest.mark.parametrize("more", [b"\r\n", b"\r\n\r\n", b"\r\nand the head goes on"])
+async def test_what_is_neither_version_on_h2c_gets_no_answer(
+    open_one: Open, line: bytes, more: bytes
+) -> None:  # RFC 9113 3.4; h2spec 3.5
+    listener = await open_one(transport="h2c")
+    assert await talk(listener.address, line + more) == b""
+
+
+async def test_a_bad_request_line_on_h2c_is_refused(open_one: Open) -> None:
+    listener = await open_one(transport="h2c")
+    raw = await talk(listener.address, b"GET  /two-blanks HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert head_of(raw)[0] == 400
+    reader, writer = await connect(listener.address)
+    writer.write(GET)
+    assert (await read_answer(reader))[0] == 200
+    writer.write(b"hello\r\n\r\n")  # HTTP/1.1 is spoken here by now
+    assert (await read_answer(reader))[0] == 400
     await hang_up(writer)
 
 

@@ -19,6 +19,7 @@ from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
     Frame,
+    GoAwayFrame,
     HeadersFrame,
     PingFrame,
     RstStreamFrame,
@@ -78,7 +79,7 @@ async def test_announced_settings(open_one: Open) -> None:
     assert announced == {
         SettingCodes.MAX_CONCURRENT_STREAMS: 250,
         SettingCodes.INITIAL_WINDOW_SIZE: 1048576,
-        SettingCodes.MAX_FRAME_SIZE: 1048576,
+        SettingCodes.MAX_FRAME_SIZE: 16384,
         SettingCodes.MAX_HEADER_LIST_SIZE: 1048896,
     }
     await client.close()
@@ -178,6 +179,91 @@ async def test_refused_upload_is_told_to_stop(open_one: Open) -> None:
     await client.close()
 
 
+@pytest.mark.parametrize("size", [20, 200_000, 300_000])
+async def test_a_short_body_that_nobody_read_may_come_to_its_end(open_one: Open, size: int) -> None:
+    client = await open_h2c(open_one, refuse_unread)
+    for _ in range(50):  # 50 x 200 KB is over the connection's window
+        length = (("content-length", str(size)),)
+        stream = client.request("POST", end=False, extra=length)
+        assert (await client.answer(stream))[0] == 401
+        if size > 256 * 1024:
+            reset = await client.until(StreamReset, stream)
+            assert reset.error_code == ErrorCodes.NO_ERROR
+            continue
+        for at in range(0, size, 10_000):
+            await client.send_data(stream, b"x" * min(10_000, size - at), end=at + 10_000 >= size)
+    assert (await client.answer(client.request()))[0] == 401
+    resets = [event for event in client.events if isinstance(event, StreamReset)]
+    assert len(resets) == (50 if size > 256 * 1024 else 0)
+    await client.close()
+
+
+async def test_a_body_of_another_length_is_no_request(open_one: Open) -> None:
+    # h2spec 8.1.2.6: even when the answer is out before the body is.
+    client = await open_h2c(open_one, refuse_unread)
+    stream = client.request("POST", end=False, extra=(("content-length", "4"),))
+    assert (await client.answer(stream))[0] == 401
+    client.machine.send_data(stream, b"fours", end_stream=True)
+    client.flush()
+    goaway = await client.until(ConnectionTerminated)
+    assert goaway.error_code == ErrorCodes.PROTOCOL_ERROR
+    await client.close()
+
+
+async def test_a_body_without_end_that_nobody_reads_is_stopped(open_one: Open) -> None:
+    patient = HTTPTimeouts(linger_s=60.0)
+    client = await open_h2c(open_one, refuse_unread, timeouts=patient)
+    stream = client.request("POST", end=False)
+    assert (await client.answer(stream))[0] == 401
+    for _ in range(17):  # 17 x 16 KiB is over what is dropped
+        await client.send_data(stream, b"x" * 16_384)
+    reset = await client.until(StreamReset, stream)
+    assert reset.error_code == ErrorCodes.NO_ERROR
+    assert (await client.answer(client.request()))[0] == 401
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("frames", "kind", "code"),
+    [
+        # h2spec 6.9.1, 3: the window goes over 2**31-1
+        (
+            b"\x00\x00\x04\x08\x00\x00\x00\x00\x01\x7f\xff\xff\xff" * 2,
+            StreamReset,
+            ErrorCodes.FLOW_CONTROL_ERROR,
+        ),
+        # h2spec 8.1, 1: a second block of fields that does not end the request
+        (
+            b"\x00\x00\x01\x01\x04\x00\x00\x00\x01\x82",
+            ConnectionTerminated,
+            ErrorCodes.PROTOCOL_ERROR,
+        ),
+    ],
+)
+async def test_a_request_that_was_answered_early_may_still_go_wrong(
+    open_one: Open, frames: bytes, kind: type[StreamReset], code: ErrorCodes
+) -> None:
+    client = await open_h2c(open_one, refuse_unread)
+    assert (await client.answer(client.request("POST", end=False)))[0] == 401
+    client.writer.write(frames)
+    assert (await client.until(kind)).error_code == code
+    await client.close()
+
+
+async def test_a_client_that_says_goaway_is_not_reset(open_one: Open) -> None:
+    # h2spec 6.8: what is behind the GOAWAY must not destroy what is on its way to the client.
+    client = await open_h2c(open_one, timeouts=HTTPTimeouts(linger_s=60.0))
+    assert (await client.answer(client.request()))[0] == 200
+    client.writer.write(GoAwayFrame(0).serialize())
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await client.reader.read() == b""
+        for _ in range(50):
+            client.writer.write(PingFrame(0, opaque_data=b"12345678").serialize())
+            await client.writer.drain()  # ConnectionResetError, once a reset has come
+            await asyncio.sleep(0.001)
+    await client.close()
+
+
 async def test_unread_bodies_do_not_use_up_the_connection(open_one: Open) -> None:
     client = await open_h2c(open_one, refuse_unread)
     for _ in range(200):  # 200 x 60 KB is far over the connection's window
@@ -201,6 +287,23 @@ async def test_cancelled_stream_stops_the_application(open_one: Open) -> None:
     assert gate.messages == ["http.disconnect"]
     gate.released.set()
     assert (await client.answer(client.request()))[2] == b"late"
+    await client.close()
+
+
+async def test_what_is_asked_and_given_up_in_one_breath_begins(open_one: Open) -> None:
+    """As it does when the connection ends: a Hrana stream that it speaks of has to end, too."""
+    gate = Gate()
+    client = await open_h2c(open_one, gate)
+    head = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "l")]
+    stream = client.machine.get_next_available_stream_id()
+    client.machine.send_headers(stream, head)
+    client.machine.send_data(stream, b"body", end_stream=True)
+    client.machine.reset_stream(stream, ErrorCodes.CANCEL)
+    client.flush()
+    async with asyncio.timeout(TIMEOUT_S):
+        await gate.cancelled.wait()
+    assert gate.entered.is_set()
+    assert gate.messages == ["http.disconnect"]
     await client.close()
 
 
@@ -358,6 +461,16 @@ async def test_a_client_that_cancels_all_its_streams_is_no_attacker(open_one: Op
 async def test_oversized_frame_is_refused_by_its_header(open_one: Open) -> None:
     client = await open_h2c(open_one)
     client.writer.write(b"\xff\xff\xff\x00\x00\x00\x00\x00\x01")
+    goaway = await client.until(ConnectionTerminated)
+    assert goaway.error_code == ErrorCodes.FRAME_SIZE_ERROR
+    await client.close()
+
+
+async def test_a_header_block_larger_than_a_frame_may_be(open_one: Open) -> None:
+    # h2spec 4.2, 3: it is refused whole, though its fields alone would be welcome.
+    client = await open_h2c(open_one)
+    client.machine.max_outbound_frame_size = 1 << 20
+    client.request(extra=(("x-a", "~" * 16384),))
     goaway = await client.until(ConnectionTerminated)
     assert goaway.error_code == ErrorCodes.FRAME_SIZE_ERROR
     await client.close()

@@ -1,4 +1,7 @@
-"""Opening, addresses, Unix sockets, draining, and memory while a side is slow."""
+"""Opening, addresses, Unix sockets, draining, and memory while a side is slow.
+
+Odd-case 139.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""TLS on a listener: alerts that arrive, client identities, versions, ALPN, swapped contexts."""
+"""TLS on a listener: alerts that arrive, client identities, versions, ALPN, swapped contexts.
+
+Odd-cases 100, 102, 135, 168.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import logging
 import socket
 import ssl
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,7 @@ from .clients import HTTP2Client, connect, hang_up, read_answer, talk
 from .conftest import Open
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CLOSE = b"\r\nConnection: close\r\n\r\n"
 ROUNDS = 20  # an alert that loses a race does not lose every time
 
 
@@ -61,6 +66,7 @@ async def test_alert_foreign_ca(open_one: Open, pki: PKI, auth: ClientAuth) -> N
 
 
 async def test_alert_wrong_extended_key_usage(open_one: Open, pki: PKI) -> None:
+    """Odd-case 168, with OpenSSL's word for it."""
     listener = await open_one(transport="h2", context=pki.context(ClientAuth.REQUIRED))
     reasons = await failures(listener, pki.client(pki.server_only_leaf()))
     assert reasons == {"SSLV3_ALERT_UNSUPPORTED_CERTIFICATE"}
@@ -77,6 +83,22 @@ async def test_alert_no_common_application_protocol(open_one: Open, pki: PKI) ->
     reasons = await failures(listener, pki.client(alpn=("spdy/3", "smtp")))
     assert len(reasons) == 1
     assert "alert no application protocol" in reasons.pop()
+
+
+async def test_alert_tls11(open_one: Open, pki: PKI) -> None:
+    listener = await open_one(transport="h2", context=pki.context())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of ssl, about what is tested
+        context = pki.client(maximum=ssl.TLSVersion.TLSv1_1)
+        context.minimum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")  # OpenSSL offers the old version only so
+    assert await failures(listener, context) == {"TLSV1_ALERT_PROTOCOL_VERSION"}
+
+
+async def test_http11_is_spoken_without_alpn(open_one: Open, pki: PKI) -> None:
+    listener = await open_one(transport="h2", context=pki.context())
+    answer = await talk(listener.address, GET.replace(b"\r\n\r\n", CLOSE), pki.client())
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_tls12_is_served_by_default(open_one: Open, pki: PKI) -> None:

@@ -1,0 +1,183 @@
+"""UDP sockets, each connected to one address: datagrams by an instant. Knows no QUIC.
+
+Connected, so that the system says when nothing listens there (ICMP): that raises OSError, from
+whatever is done next. What the system does not take at once is lost, as it may be on the way: QUIC
+sends it again. Neither colour ever blocks in `send`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import select
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from ..endpoint import Endpoint
+from .deadlines import remaining_s
+
+__all__ = ["Address", "AsyncDatagramSocket", "DatagramSocket"]
+
+Address: TypeAlias = tuple[int, Any]
+"""Family and socket address."""
+
+_MAX_DATAGRAM_BYTES = 65536
+# The system gives less where it allows less.
+_RECEIVE_BUFFER_BYTES = 1 << 21
+# Datagrams taken at once, before what they say is looked at.
+_BATCH = 64
+
+
+class _Socket:
+    """What both colours do without waiting. sent: how many datagrams have left."""
+
+    def __init__(self, address: Address) -> None:
+        family, place = address
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.sent = 0
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+            self._socket.connect(place)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def send(self, data: bytes) -> None:
+        """Send one datagram. Raises OSError: this one, or an earlier one, found nobody."""
+        with contextlib.suppress(BlockingIOError):
+            self._socket.send(data)
+            self.sent += 1
+
+    def receive_available(self) -> list[bytes]:
+        """What has come already. Raises OSError when nothing has, and nobody is there."""
+        received: list[bytes] = []
+        failure: OSError | None = None
+        while len(received) < _BATCH:
+            try:
+                received.append(self._socket.recv(_MAX_DATAGRAM_BYTES))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                # Said once, and before what came earlier than the error.
+                if failure is not None:
+                    break
+                failure = error
+        if failure is not None and not received:
+            raise failure
+        return received
+
+    def close(self) -> None:
+        """Close at once. May be called again."""
+        self._socket.close()
+
+
+class DatagramSocket(_Socket):
+    """For one thread at a time."""
+
+    @staticmethod
+    def addresses_of(endpoint: Endpoint, deadline: float | None) -> list[Address]:
+        """The addresses of the endpoint's host, one family after the other in turn.
+
+        Asked in a thread of its own, as the system's resolver knows no deadline. Raises OSError,
+        of which TimeoutError is a kind.
+        """
+        literal = _literal(endpoint)
+        if literal is not None:
+            return [literal]
+        found: list[list[Address] | OSError] = []
+
+        def ask() -> None:
+            try:
+                found.append(_ask(endpoint))
+            except OSError as error:
+                found.append(error)
+
+        thread = threading.Thread(target=ask, name="quicsql-resolve", daemon=True)
+        thread.start()
+        thread.join(remaining_s(deadline))
+        if not found:
+            raise TimeoutError("the name was not resolved in time")
+        if isinstance(found[0], OSError):
+            raise found[0]
+        return _interleaved(found[0])
+
+    def receive(self, until: float | None) -> list[bytes]:
+        """What has come, at least one datagram unless `until` passes (time.monotonic())."""
+        received = self.receive_available()
+        if received:
+            return received
+        left_s = None if until is None else max(0.0, until - time.monotonic())
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            poll.poll(None if left_s is None else left_s * 1000)
+        else:
+            select.select([self._socket], [], [], left_s)
+        return self.receive_available()
+
+
+class AsyncDatagramSocket(_Socket):
+    """For one task at a time. Bound to no event loop between calls."""
+
+    @staticmethod
+    async def addresses_of(endpoint: Endpoint, deadline: float | None) -> list[Address]:
+        """The addresses of the endpoint's host, one family after the other in turn.
+
+        Raises OSError, of which TimeoutError is a kind.
+        """
+        literal = _literal(endpoint)
+        if literal is not None:
+            return [literal]
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(remaining_s(deadline)):
+            return _interleaved(await loop.run_in_executor(None, _ask, endpoint))
+
+    async def receive(self, until: float | None) -> list[bytes]:
+        """What has come, at least one datagram unless `until` passes (time.monotonic())."""
+        received = self.receive_available()
+        if received:
+            return received
+        left_s = None if until is None else max(0.0, until - time.monotonic())
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(left_s):
+                first = await loop.sock_recv(self._socket, _MAX_DATAGRAM_BYTES)
+        except TimeoutError:
+            return []
+        try:
+            return [first, *self.receive_available()]
+        except OSError:  # it is there again when the next one is waited for
+            return [first]
+
+
+# Names
+
+
+def _ask(endpoint: Endpoint) -> list[Address]:
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
+    except UnicodeError as error:  # a name that cannot be encoded does not exist
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
+    return [(family, place) for family, _, _, _, place in found]
+
+
+def _literal(endpoint: Endpoint) -> Address | None:
+    try:
+        version = ipaddress.ip_address(endpoint.host).version
+    except ValueError:
+        return None
+    return (socket.AF_INET6 if version == 6 else socket.AF_INET), (endpoint.host, endpoint.port)
+
+
+def _interleaved(addresses: Sequence[Address]) -> list[Address]:
+    """So that a dead family costs one try (RFC 8305, 4)."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    other = [address for address in addresses if address[0] != addresses[0][0]]
+    pairs = zip(first, other, strict=False)
+    rest = first[len(other) :] + other[len(first) :]
+    return [address for pair in pairs for address in pair] + rest

@@ -1,0 +1,290 @@
+# Made from quicsql_dbapi/_async/runner.py
+# by tools/async_to_sync.py: do not edit, change the source.
+"""Runner: where the statements of a connection run, and what is open on the server for it.
+
+Decides between a request of its own, a transaction's stream and the pinned one; each costs
+
+    autocommit            one request, without a stream
+    transaction           BEGIN travels with the first statement, COMMIT with the stream's end:
+                          n statements are n + 1 requests
+    session state         TEMP objects, PRAGMA values, ATTACH: one pinned stream for the rest of
+                          the connection's life, transactions included
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Literal
+
+from quicsql_client import (
+    Client,
+    Error,
+    OperationalError,
+    Result,
+    Statement,
+    Transaction,
+    Value,
+)
+
+from ..outcomes import lost_writes_are_unknown
+from ..parameters import Prepared, fit_one_request
+from ..rows import rows_changed
+from ..statements import Analysis, Control, Session
+from .pinned import PinnedStream
+
+__all__ = ["Runner"]
+
+_ENDS = frozenset((Control.COMMIT, Control.ROLLBACK))
+_MODES: dict[str, Literal["deferred", "immediate", "exclusive"]] = {
+    "DEFERRED": "deferred",
+    "IMMEDIATE": "immediate",
+    "EXCLUSIVE": "exclusive",
+}
+
+
+class Runner:
+    """Runs statements where they belong. Not for concurrent use.
+
+    autocommit: whether a statement outside a transaction commits by itself. tells_decltypes:
+    whether declared types are asked for where they cost another way. total_changes: rows that
+    INSERT, REPLACE, UPDATE and DELETE have changed, scripts not counted.
+    """
+
+    def __init__(
+        self, client: Client, database: str, *, autocommit: bool, tells_decltypes: bool
+    ) -> None:
+        self.client = client
+        self.database = database
+        self.autocommit = autocommit
+        self.tells_decltypes = tells_decltypes
+        self.total_changes = 0
+        self._transaction: Transaction | None = None
+        self._pinned: PinnedStream | None = None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open: some statement has run in it, or BEGIN was called."""
+        return self._transaction is not None or (
+            self._pinned is not None and self._pinned.in_transaction
+        )
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """What is set on the pinned stream: "PRAGMA FOREIGN_KEYS", "ATTACH AUX"."""
+        return frozenset() if self._pinned is None else self._pinned.settings
+
+    def close(self) -> None:
+        """Roll back what is open and give the stream back; what fails of it is not told."""
+        # The server rolls back a stream that is given up, too.
+        with contextlib.suppress(Error):
+            self.rollback()
+        if self._pinned is not None:
+            with contextlib.suppress(Error):
+                self._pinned.close()
+
+    def abandon(self) -> None:
+        """Forget what is open without asking the server."""
+        self._transaction = self._pinned = None
+
+    def ask(self, sql: str) -> Value:
+        """The cell of a query, where the connection is; opens no transaction."""
+        statement = Prepared(Statement(sql), Analysis())
+        if self._pinned is not None:
+            result = self._pinned.run(statement)
+        elif self._transaction is not None:
+            result = self._run_in_transaction(self._transaction, statement.statement)
+        else:
+            result = self.client.query(self.database, sql)
+        return result.scalar()
+
+    def run(self, prepared: Prepared) -> Result:
+        """Run one statement where it belongs."""
+        control = prepared.analysis.control
+        if control is Control.BEGIN and not self.in_transaction:
+            return self._begin(prepared.analysis.begin_mode)
+        if control is not None and control in _ENDS:
+            return self._end(control)
+        result = self._run_statement(prepared)
+        self._count([result], prepared.analysis)
+        return result
+
+    def run_script(self, prepared: Prepared) -> None:
+        analysis = prepared.analysis
+        if not analysis.statement_count:
+            return
+        if analysis.controls or analysis.leaves_state:
+            # A script that opens or ends transactions has them in its own hands.
+            begin = not (analysis.controls or self.autocommit or self.in_transaction)
+            self._pin().run(prepared, begin=begin)
+            self._unpin()
+        else:
+            self._run_statement(prepared)
+
+    def run_many(self, statements: list[Statement], analysis: Analysis) -> list[Result]:
+        """Run statements in one request where they fit, all or nothing in autocommit."""
+        if not statements:
+            return []
+        results = self._run_all(statements, analysis)
+        self._count(results, analysis)
+        return results
+
+    def _run_all(self, statements: list[Statement], analysis: Analysis) -> list[Result]:
+        begin = not self.in_transaction
+        if self._pinned is not None:
+            return self._run_many_pinned(self._pinned, statements, begin=begin)
+        if self._transaction is not None or not self.autocommit:
+            transaction = self._transaction or self.client.transaction(self.database)
+            return self._run_many_in_transaction(transaction, statements)
+        if fit_one_request(statements):
+            with lost_writes_are_unknown(analysis):
+                return self.client.batch(self.database, statements)
+        with self.client.transaction(self.database) as whole:
+            return whole.batch(statements)
+
+    def _count(self, results: list[Result], analysis: Analysis) -> None:
+        if analysis.changes_rows:
+            self.total_changes += rows_changed(results)
+
+    def _run_many_pinned(
+        self, pinned: PinnedStream, statements: list[Statement], *, begin: bool
+    ) -> list[Result]:
+        if not (begin and self.autocommit):
+            return pinned.run_many(statements, begin=begin)
+        try:
+            results = pinned.run_many(statements, begin=True)
+        except BaseException:
+            if pinned.in_transaction:
+                with contextlib.suppress(Error):
+                    pinned.rollback()
+            raise
+        pinned.commit()
+        return results
+
+    def _run_many_in_transaction(
+        self, transaction: Transaction, statements: list[Statement]
+    ) -> list[Result]:
+        self._transaction = transaction
+        try:
+            return transaction.batch(statements)
+        except Error as exc:
+            self._drop_unbegun(transaction, exc)
+            raise
+
+    def _run_statement(self, prepared: Prepared) -> Result:
+        analysis, statement = prepared.analysis, prepared.statement
+        if self._pinned is not None or self._needs_pin(analysis):
+            is_in_transaction = self.autocommit or self.in_transaction
+            pinned = self._pin()
+            begin = not (is_in_transaction or analysis.runs_outside)
+            may_commit = not (begin or self.in_transaction)
+            try:
+                with lost_writes_are_unknown(analysis) if may_commit else contextlib.nullcontext():
+                    return pinned.run(prepared, begin=begin)
+            finally:
+                self._unpin()
+        if self._transaction is None:
+            if self.autocommit or analysis.runs_outside:
+                return self._run_alone(statement, analysis)
+            self._transaction = self.client.transaction(self.database)
+        return self._run_in_transaction(self._transaction, statement)
+
+    def _run_alone(self, statement: Statement, analysis: Analysis) -> Result:
+        # Only Hrana tells declared types; what is neither read nor changed has none.
+        decltypes = self.tells_decltypes and (analysis.only_reads or analysis.changes_rows)
+        with lost_writes_are_unknown(analysis):
+            return self.client.query(
+                self.database, statement.sql, statement.args, decltypes=decltypes
+            )
+
+    def _needs_pin(self, analysis: Analysis) -> bool:
+        is_alone = self.autocommit and self._transaction is None
+        if analysis.session is Session.COUNTER or analysis.control is Control.SAVEPOINT:
+            return is_alone
+        return analysis.session is not None
+
+    def _run_in_transaction(self, transaction: Transaction, statement: Statement) -> Result:
+        try:
+            return transaction.execute(statement.sql, statement.args)
+        except Error as exc:
+            self._drop_unbegun(transaction, exc)
+            raise
+
+    def _drop_unbegun(self, transaction: Transaction, exc: Error) -> None:
+        """Forget a transaction that BEGIN did not open; one that was lost stays until rollback."""
+        if transaction.has_begun:
+            return
+        self._transaction = None
+        with contextlib.suppress(Error):
+            transaction.rollback()
+
+    def _pin(self) -> PinnedStream:
+        """The pinned stream; the open transaction, where there is one, goes on in it."""
+        if self._pinned is None:
+            self._pinned = PinnedStream(self.client, self.database)
+            if self._transaction is not None:
+                self._pinned.adopt(self._transaction)
+                self._transaction = None
+        return self._pinned
+
+    def _unpin(self) -> None:
+        """Give a stream back that was only there for a transaction."""
+        pinned = self._pinned
+        if pinned is not None and not pinned.is_kept and not pinned.in_transaction:
+            self._pinned = None
+            with contextlib.suppress(Error):
+                pinned.close()
+
+    def _begin(self, mode: str) -> Result:
+        if self._pinned is not None:
+            self._pinned.begin(mode)
+            return Result()
+        transaction = self.client.transaction(self.database, _MODES[mode])
+        self._transaction = transaction
+        if mode != "DEFERRED":
+            # The lock is asked for now; BEGIN alone has no request of its own.
+            self._run_in_transaction(transaction, Statement("SELECT 1"))
+        return Result()
+
+    def _end(self, control: Control) -> Result:
+        verb = control.name.lower()
+        if self.autocommit and not self.in_transaction:
+            raise OperationalError(
+                f"cannot {verb} - no transaction is active",
+                code=1,
+                extended_code=1,
+                name="SQLITE_ERROR",
+            )
+        if control is Control.COMMIT:
+            self.commit()
+        else:
+            self.rollback()
+        return Result()
+
+    def commit(self) -> None:
+        if self._transaction is not None:
+            try:
+                self._transaction.commit()
+            finally:
+                self._drop_ended()
+        elif self._pinned is not None and self._pinned.in_transaction:
+            try:
+                self._pinned.commit()
+            finally:
+                self._unpin()
+
+    def rollback(self) -> None:
+        if self._transaction is not None:
+            try:
+                self._transaction.rollback()
+            finally:
+                self._drop_ended()
+        elif self._pinned is not None and self._pinned.in_transaction:
+            try:
+                self._pinned.rollback()
+            finally:
+                self._unpin()
+
+    def _drop_ended(self) -> None:
+        """Forget a transaction that has ended; one that the server refused to end goes on."""
+        if self._transaction is not None and not self._transaction.is_active:
+            self._transaction = None
