@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -279,6 +280,8 @@ class H2Conversation:
         self.h2.initiate_connection()
         self.bodies: dict[int, bytes] = {}
         self.headers: dict[int, list[tuple[str, str]]] = {}
+        self.resets: list[int] = []
+        self._asked: deque[int] = deque()
         self.flush()
 
     def flush(self) -> None:
@@ -288,27 +291,38 @@ class H2Conversation:
 
     def read_request(self) -> int:
         """The stream of the next whole request; 0 when the client is gone."""
-        while True:
+        while not self._asked:
             data = self.sock.recv(65536)
             if not data:
                 return 0
             for event in self.h2.receive_data(data):
-                if isinstance(event, h2.events.RequestReceived):
-                    self.headers[event.stream_id or 0] = [
-                        (bytes(k).decode(), bytes(v).decode()) for k, v in event.headers or ()
-                    ]
-                elif isinstance(event, h2.events.DataReceived):
-                    stream = event.stream_id or 0
-                    self.bodies[stream] = self.bodies.get(stream, b"") + bytes(event.data or b"")
-                    self.h2.acknowledge_received_data(event.flow_controlled_length or 0, stream)
-                elif isinstance(event, h2.events.StreamEnded):
-                    self.flush()
-                    return event.stream_id or 0
+                self.see(event)
             self.flush()
+        return self._asked.popleft()
+
+    def see(self, event: h2.events.Event) -> None:
+        """Keep what an event says of requests."""
+        if isinstance(event, h2.events.RequestReceived):
+            self.headers[event.stream_id or 0] = [
+                (bytes(k).decode(), bytes(v).decode()) for k, v in event.headers or ()
+            ]
+        elif isinstance(event, h2.events.DataReceived):
+            stream = event.stream_id or 0
+            self.bodies[stream] = self.bodies.get(stream, b"") + bytes(event.data or b"")
+            self.h2.acknowledge_received_data(event.flow_controlled_length or 0, stream)
+        elif isinstance(event, h2.events.StreamEnded):
+            self._asked.append(event.stream_id or 0)
+        elif isinstance(event, h2.events.StreamReset):
+            self.resets.append(event.stream_id or 0)
 
     def answer(self, stream: int, body: bytes = b"ok", status: str = "200") -> None:
+        """A whole answer, unless the client has given it up; no larger than the client's window."""
+        if stream in self.resets:
+            return
         self.h2.send_headers(stream, [(":status", status), ("content-length", str(len(body)))])
-        self.h2.send_data(stream, body, end_stream=True)
+        for at in range(0, len(body), 16384):
+            self.h2.send_data(stream, body[at : at + 16384])
+        self.h2.end_stream(stream)
         self.flush()
 
     def send_goaway(self, last_stream: int) -> None:

@@ -46,6 +46,7 @@ NAMES = {
     "aclose": "close",
     "_async": "_sync",
     "handle_async_request": "handle_request",
+    "network_async": "network",
 }
 # Any other identifier that starts so loses it: AsyncClient -> Client.
 PREFIX = re.compile(r"Async(?=[A-Z])")

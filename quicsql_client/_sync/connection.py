@@ -1,9 +1,9 @@
 # Made from quicsql_client/_async/connection.py
 # by tools/async_to_sync.py: do not edit, change the source.
-"""Connection: one connection to the server, carrying one exchange at a time.
+"""Connection: one connection to the server, and the calls that it has.
 
-Connects, shakes hands, and says whether it can be used again. The pool decides what to do when it
-cannot.
+Connects, shakes hands, and says how many calls it can take. The pool decides what to do when it
+can take none.
 """
 
 from __future__ import annotations
@@ -15,20 +15,26 @@ from ..options import ClientOptions
 from ..renewal import TLSKeeper, TLSMaterial
 from ..tls import check_server_pin, explain_tls_failure, is_verification_failure
 from ..transports import failures
-from ..transports.events import ConnectionCore
+from ..transports.events import ConnectionCore, RequestNotProcessed
 from ..transports.http1 import HTTP1Connection
 from ..transports.http2 import HTTP2Connection
 from ..transports.network import SocketStream
 from ..wire.messages import Request, Response
 from .exchange import Exchange, look_at_certificate
+from .link import Link
 
 __all__ = ["Connection"]
 
+# A shared connection on which a call failed gets no new ones, when the peer has been asked for so
+# long and said nothing: it may be gone without a word.
+_MAX_SILENCE_S = 5.0
+
 
 class Connection:
-    """A socket and the protocol core that speaks on it. Made by `open`.
+    """A connection, made by `open`.
 
-    generation: of the certificates that it was made with.
+    generation: of the certificates that it was made with. calls: how many have it now, counted by
+    the pool. was_used: an exchange on it has ended well. idle_since: the end of the last one.
     """
 
     def __init__(
@@ -39,12 +45,12 @@ class Connection:
         options: ClientOptions,
         generation: int = 0,
     ) -> None:
-        self._stream = stream
-        self._core = core
+        self._link = Link(stream, core)
         self._endpoint = endpoint
         self._options = options
-        self._is_intact = True
+        self._is_retired = False
         self.generation = generation
+        self.calls = 0
         self.was_used = False
         self.idle_since = time.monotonic()
 
@@ -106,45 +112,48 @@ class Connection:
             raise explained from error
 
     @property
-    def is_reusable(self) -> bool:
-        """True when the last exchange ended well and another one may begin."""
-        return self._is_intact and self._core.max_streams > 0
+    def capacity(self) -> int:
+        """How many calls it may have at a time, 0 when it is of no more use."""
+        return 0 if self._is_retired else self._link.capacity
 
     def is_alive(self) -> bool:
-        """Look, without waiting, at what came while the connection was idle:
+        """Look, without waiting, at what came while the connection was idle.
 
         True when it may be used again.
         """
-        try:
-            while self._core.max_streams:
-                data = self._stream.read_available()
-                if data is None:
-                    return True
-                self._core.receive_data(data)
-        except OSError:
-            return False
-        return False
+        return self._link.is_alive()
+
+    def retire(self) -> None:
+        """Take no more calls; those that it has go on."""
+        self._is_retired = True
 
     def close(self) -> None:
         """Close at once. May be called again."""
-        self._is_intact = False
-        self._stream.close()
+        self._link.close()
 
     def exchange(self, request: Request, deadline: float | None) -> Response:
         """Send the request and read the whole answer, at most options.max_response_bytes of body.
 
-        When this does not return, for whatever reason, the connection is of no more use. Raises
+        When this does not return, other calls go on where the protocol allows it. Raises
         TransportError, its `may_have_run` set.
         """
-        self._is_intact = False
-        exchange = Exchange(
-            self._stream, self._core, self._endpoint, self._options, request, self.was_used
-        )
-        response = exchange.run(deadline)
+        exchange = Exchange(self._link, self._endpoint, self._options, request, self.was_used)
+        try:
+            response = exchange.run(deadline)
+        except BaseException as error:  # cancelling, too, ends this exchange for the server
+            self._link.give_up(exchange.stream_id)
+            self._is_retired = self._is_retired or self._is_doubtful(error)
+            raise
+        self._link.finish()
         self.was_used = True
-        self._is_intact = True
         self.idle_since = time.monotonic()
         return response
+
+    def _is_doubtful(self, error: BaseException) -> bool:
+        """Whether other calls had better go elsewhere, though the connection still stands."""
+        is_shared = self._link.capacity > 1
+        is_declined = isinstance(error, RequestNotProcessed)
+        return is_declined or not is_shared or self._link.silence_s > _MAX_SILENCE_S
 
 
 def _core_for(endpoint: Endpoint, alpn: str | None) -> ConnectionCore:

@@ -2,9 +2,8 @@
 # by tools/async_to_sync.py: do not edit, change the source.
 """Exchange: one request and its answer on a connection, and what it means when that fails.
 
-Moves bytes between a socket and a protocol core. Every failure becomes a TransportError that says
-whether the server may have acted (`may_have_run`) and whether any of the answer came
-(`answer_began`).
+Every failure becomes a TransportError that says whether the server may have acted
+(`may_have_run`) and whether any of the answer came (`answer_began`).
 """
 
 from __future__ import annotations
@@ -14,24 +13,18 @@ import ssl
 import time
 
 from ..endpoint import Endpoint
-from ..errors import RemoteProtocolError, ResponseTooLarge, TLSError, TransportError
+from ..errors import RemoteProtocolError, TLSError, TransportError
 from ..options import ClientOptions
 from ..tls import explain_tls_failure, look_context
 from ..transports import failures
-from ..transports.events import (
-    BodyPart,
-    ConnectionCore,
-    RequestNotProcessed,
-    ResponseEnded,
-    ResponseStarted,
-)
+from ..transports.collector import ResponseCollector
+from ..transports.events import RequestNotProcessed
 from ..transports.network import SocketStream
-from ..wire.messages import Headers, Request, Response
+from ..wire.messages import Request, Response
+from .link import Link
 
 __all__ = ["Exchange", "look_at_certificate"]
 
-# A last look for the alert or the answer that came before the peer cut the connection.
-_LAST_READ_S = 1.0
 # A second look at a server that failed TLS, to name its certificate in the error.
 _LOOK_S = 1.0
 # How a TLS port answers plain HTTP: with an alert record, or with the text of
@@ -41,107 +34,91 @@ _TLS_PORT_TEXT = b"Client sent an HTTP request to an HTTPS server"
 
 
 class Exchange:
-    """One request and its answer."""
+    """One request and its answer.
+
+    was_used: another exchange on this link has ended well. stream_id: its number there, 0 before
+    it has begun.
+    """
 
     def __init__(
         self,
-        stream: SocketStream,
-        core: ConnectionCore,
+        link: Link,
         endpoint: Endpoint,
         options: ClientOptions,
         request: Request,
         was_used: bool,
     ) -> None:
-        self._stream = stream
-        self._core = core
+        self._link = link
+        self._stream = link.stream
+        self._core = link.core
         self._endpoint = endpoint
         self._options = options
         self._request = request
         self._was_used = was_used
         self._named = str(request)
-        self._written_before = stream.bytes_written
-        self._write_error: OSError | None = None
+        self._queued_before = link.core.bytes_queued
         self._deadline: float | None = None
-        self._has_read = False
+        self._collector = ResponseCollector(request, options.max_response_bytes)
+        self.stream_id = 0
 
     def run(self, deadline: float | None) -> Response:
         """The whole answer."""
         self._deadline = deadline
         try:
-            response = self._read_response(self._core.start_request(self._request), deadline)
+            self.stream_id = self._link.start(self._request)
+            response = self._collect()
         except RequestNotProcessed as error:
             error.__dict__.update(request=self._named)
             failures.mark(error, may_have_run=False)
             raise
         except RemoteProtocolError as error:
+            if self._link.has_ended and not self._has_begun():
+                raise self._lost() from error
             error.__dict__.update(request=self._named)
-            failures.mark(error, may_have_run=self._may_have_run(), answer_began=self._has_read)
+            failures.mark(error, may_have_run=self._may_have_run(), answer_began=self._has_begun())
             raise
         self._refuse_tls_port(response)
         return response
 
-    def _flush(self, deadline: float | None) -> None:
-        """Send all that the protocol has to say now."""
-        try:
-            while self._write_error is None and (data := self._core.data_to_send()):
-                self._stream.write(data, deadline)
-        except TimeoutError as error:
-            raise failures.write_timeout(
-                self._endpoint, self._named, may_have_run=self._may_have_run()
-            ) from error
-        except OSError as error:
-            # Not the end yet: an alert or an answer of the peer may be there to be read.
-            self._write_error = error
-
-    def _read(self, deadline: float | None) -> bytes:
-        if self._write_error is not None:
-            soon = time.monotonic() + _LAST_READ_S
-            deadline = soon if deadline is None else min(soon, deadline)
-        try:
-            data = self._stream.read(deadline)
-        except TimeoutError as error:
-            if self._write_error is not None:
-                raise self._lost(self._write_error) from error
-            raise failures.read_timeout(self._endpoint, self._named) from error
-        except OSError as error:
-            raise self._lost(error) from error
-        if not self._has_read:
-            if not data:  # the end before any answer
-                raise self._lost(self._write_error)
-            self._check_first_bytes(data)
-            self._has_read = True
-        return data
-
-    def _read_response(self, stream_id: int, deadline: float | None) -> Response:
-        started: ResponseStarted | None = None
-        parts: list[bytes] = []
-        size = 0
+    def _collect(self) -> Response:
         while True:
-            event = self._core.next_event(stream_id)
+            event = self._core.next_event(self.stream_id)
             if event is None:
-                self._flush(deadline)
-                self._core.receive_data(self._read(deadline))
-            elif isinstance(event, ResponseStarted):
-                started = event
-                self._check_head(event.headers)
-            elif isinstance(event, BodyPart):
-                size += len(event.data)
-                self._check_size(size)
-                parts.append(event.data)
-            elif isinstance(event, ResponseEnded) and started is not None:
-                return Response(started.status, started.headers, b"".join(parts))
+                self._advance()
+            elif (response := self._collector.take(event)) is not None:
+                return response
+
+    def _advance(self) -> None:
+        if self._link.has_ended:
+            raise self._lost()
+        try:
+            self._link.advance(self.stream_id, self._deadline)
+        except TimeoutError as error:
+            if self._stream.is_congested:
+                raise failures.write_timeout(
+                    self._endpoint, self._named, may_have_run=self._may_have_run()
+                ) from error
+            raise failures.read_timeout(self._endpoint, self._named) from error
+        if not self._was_used:
+            self._check_first_bytes()
 
     # What is wrong
 
     def _may_have_run(self) -> bool:
         """Whether anything of the request left."""
-        return self._stream.bytes_written > self._written_before
+        return self._stream.bytes_written > self._queued_before
+
+    def _has_begun(self) -> bool:
+        """Whether anything of the answer came."""
+        return self._collector.has_started or self._core.has_answered(self.stream_id)
 
     def _speaks_tls(self) -> bool:
         """Whether the port that took plain HTTP for nonsense does a TLS handshake."""
         return look_at_certificate(self._endpoint, self._deadline) is not None
 
-    def _lost(self, error: OSError | None) -> TransportError:
+    def _lost(self) -> TransportError:
+        """What the end of the connection means for this exchange."""
+        error = self._link.error
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             return self._explained(error)
         if not self._was_used and not self._core.has_heard:
@@ -153,7 +130,7 @@ class Exchange:
         lost = failures.answer_lost(
             error, self._endpoint, self._named, may_have_run=self._may_have_run()
         )
-        failures.mark(lost, may_have_run=True, answer_began=self._has_read)
+        failures.mark(lost, may_have_run=True, answer_began=self._has_begun())
         return lost
 
     def _explained(self, error: BaseException) -> TLSError:
@@ -182,32 +159,14 @@ class Exchange:
             may_have_run=False,
         )
 
-    def _check_first_bytes(self, data: bytes) -> None:
-        if not self._endpoint.tls and not self._was_used and data.startswith(_TLS_ALERT):
+    def _check_first_bytes(self) -> None:
+        if not self._endpoint.tls and self._link.first_bytes.startswith(_TLS_ALERT):
             raise self._spoke_plain(None)
 
     def _refuse_tls_port(self, response: Response) -> None:
         is_refusal = response.status == 400 and response.body.startswith(_TLS_PORT_TEXT)
         if is_refusal and not self._endpoint.tls:
             raise self._spoke_plain(None)
-
-    def _check_head(self, headers: Headers) -> None:
-        for name, value in headers:
-            if name == "content-encoding" and value.strip().lower() not in ("", "identity"):
-                raise failures.refuse_encoded(value, self._named)
-            if name == "content-length" and value.isdigit():
-                self._check_size(int(value))
-
-    def _check_size(self, size: int) -> None:
-        limit = self._options.max_response_bytes
-        if limit is not None and size > limit and self._request.method != "HEAD":
-            raise ResponseTooLarge(
-                f"quicsql: server response exceeds the {limit}-byte client cap (raise it with "
-                "with_max_response)",
-                limit_bytes=limit,
-                request=self._named,
-                may_have_run=True,
-            )
 
 
 def look_at_certificate(endpoint: Endpoint, deadline: float | None) -> bytes | None:

@@ -1,6 +1,6 @@
 # Made from quicsql_client/_async/pool.py
 # by tools/async_to_sync.py: do not edit, change the source.
-"""Pool: connections to one server, lent to one call each and kept for the next one.
+"""Pool: connections to one server, lent to calls and kept for the next ones.
 
 Decides when a connection is used again, and when a request is sent again: only when nothing of it
 can have run, or when it changes nothing. Connections of a parent process are never used after a
@@ -10,9 +10,7 @@ fork.
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections import deque
 
 from ..endpoint import Endpoint
 from ..errors import (
@@ -26,10 +24,12 @@ from ..errors import (
 )
 from ..options import ClientOptions
 from ..renewal import TLSKeeper
+from ..transports import failures
 from ..transports.base import Transport, check_request, is_safe_method
 from ..transports.events import RequestNotProcessed
 from ..transports.httpx import ForeignTransport, MockableTransport
-from ..transports.slots import Slots
+from ..transports.network import SocketStream
+from ..transports.shelves import Shelf
 from ..wire.messages import Request, Response
 from .connection import Connection
 from .http3_pool import HTTP3Pool
@@ -55,8 +55,9 @@ def open_transport(endpoint: Endpoint, options: ClientOptions) -> Transport:
 class Pool:
     """Connections to one endpoint with one set of options. Opens nothing until the first call.
 
-    max_connections: how many calls run at a time, further ones wait. keepalive_s: how long an
-    idle connection is kept. Raises ConfigurationError when the TLS material does not fit.
+    max_connections: how many there are at a time; further calls wait. One that can be shared takes
+    as many calls as the server allows, another one takes one. keepalive_s: how long an idle one is
+    kept. Raises ConfigurationError when the TLS material does not fit.
     """
 
     def __init__(
@@ -77,9 +78,8 @@ class Pool:
 
     def _start_afresh(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._idle: deque[Connection] = deque()
-        self._slots = Slots(self._max_connections)
+        is_shared = SocketStream.is_shareable and self.endpoint.transport in ("h2", "h2c")
+        self._shelf = Shelf[Connection](self._max_connections, is_shared=is_shared)
 
     def send(self, request: Request, *, deadline: float | None) -> Response:
         """The whole answer to `request`, whatever its status.
@@ -91,71 +91,66 @@ class Pool:
         """
         check_request(request)
         self._check_usable()
-        slots = self._slots
-        try:
-            slots.acquire(deadline)
-        except TimeoutError as error:
-            raise PoolTimeout(
-                f"{request}: all {self._max_connections} connections to {self.endpoint} stayed in "
-                "use until the deadline",
-                request=str(request),
-                may_have_run=False,
-            ) from error
-        try:
-            return self._send_until_processed(request, deadline)
-        finally:
-            slots.release()
-
-    def _send_until_processed(self, request: Request, deadline: float | None) -> Response:
-        tries = 0
+        shelf, tries = self._shelf, 0
         while True:
             tries += 1
             connection = self._lend(request, deadline, is_fresh=tries > 1)
+            was_used = connection.was_used
             try:
                 return connection.exchange(request, deadline)
             except TransportError as error:
-                if tries >= _MAX_TRIES or not _may_send_again(error, request, connection.was_used):
+                if tries >= _MAX_TRIES or not _may_send_again(error, request, was_used):
                     raise
             finally:
-                self._take_back(connection)
+                shelf.give_back(connection)
 
     def _lend(self, request: Request, deadline: float | None, *, is_fresh: bool) -> Connection:
         if self.tls is not None:
             self.tls.check()
-        while not is_fresh:
-            connection = self._pop_idle()
+        while True:
+            connection = self._take(request, deadline, is_fresh=is_fresh)
             if connection is None:
-                break
-            if self._is_current(connection) and connection.is_alive():
+                return self._open(request, deadline)
+            if self._is_current(connection) and (connection.calls > 1 or connection.is_alive()):
                 return connection
-            connection.close()
-        return Connection.open(
-            self.endpoint,
-            self.options,
-            self.tls,
-            self._connect_deadline(deadline),
-            str(request),
-        )
+            connection.retire()
+            self._shelf.give_back(connection)
 
-    def _take_back(self, connection: Connection) -> None:
-        with self._lock:
-            is_kept = (
-                connection.is_reusable and self._is_current(connection) and not self._is_closed
+    def _take(
+        self, request: Request, deadline: float | None, *, is_fresh: bool
+    ) -> Connection | None:
+        try:
+            return self._shelf.take(deadline, is_fresh=is_fresh)
+        except TimeoutError as error:
+            if not self._shelf.all:  # another call tries to open one
+                raise failures.connect_timeout(self.endpoint, str(request)) from error
+            raise PoolTimeout(
+                f"{request}: no connection to {self.endpoint} had room before the deadline; there "
+                f"are at most {self._max_connections}",
+                request=str(request),
+                may_have_run=False,
+            ) from error
+
+    def _open(self, request: Request, deadline: float | None) -> Connection:
+        connection: Connection | None = None
+        try:
+            connection = Connection.open(
+                self.endpoint,
+                self.options,
+                self.tls,
+                self._connect_deadline(deadline),
+                str(request),
             )
-            if is_kept:
-                self._idle.append(connection)
-        if not is_kept:
-            connection.close()
-
-    def _pop_idle(self) -> Connection | None:
-        with self._lock:
-            return self._idle.pop() if self._idle else None
+        finally:
+            self._shelf.add(connection)
+        return connection
 
     def _is_current(self, connection: Connection) -> bool:
         """Whether it has not been idle for too long, and was made with the certificates of now."""
         if self.tls is not None and connection.generation != self.tls.current.generation:
             return False
-        return time.monotonic() - connection.idle_since < self._keepalive_s
+        idle_s = time.monotonic() - connection.idle_since
+        return connection.calls > 1 or idle_s < self._keepalive_s
 
     def _connect_deadline(self, deadline: float | None) -> float | None:
         limit = self.options.connect_timeout_s
@@ -168,7 +163,7 @@ class Pool:
         if self._is_closed:
             raise LocalProtocolError("the client is closed; make a new one")
         if self._process != os.getpid():
-            inherited = self._idle
+            inherited = self._shelf.all
             self._start_afresh()
             if self.tls is not None:
                 self.tls.forget_threads()
@@ -180,14 +175,11 @@ class Pool:
 
         Later calls raise. May be called again.
         """
-        with self._lock:
-            self._is_closed = True
-            idle, self._idle = self._idle, deque()
-        for connection in idle:
-            connection.close()
+        self._is_closed = True
+        self._shelf.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.endpoint.base_url}, {len(self._idle)} idle>"
+        return f"<{type(self).__name__} {self.endpoint.base_url}, {len(self._shelf.idle)} idle>"
 
 
 def _may_send_again(error: TransportError, request: Request, was_used: bool) -> bool:

@@ -139,20 +139,29 @@ class AsyncDatagramSocket(_Socket):
 
     async def receive(self, until: float | None) -> list[bytes]:
         """What has come, at least one datagram unless `until` passes (time.monotonic())."""
-        received = self.receive_available()
-        if received:
-            return received
-        left_s = None if until is None else max(0.0, until - time.monotonic())
-        loop = asyncio.get_running_loop()
+        return self.receive_available() or await self._wait(until)
+
+    async def _wait(self, until: float | None) -> list[bytes]:
+        # Waiting takes nothing: a datagram that was taken in the moment in which the time is up
+        # would be lost with the wait.
+        loop, socket_id = asyncio.get_running_loop(), self._socket.fileno()
+        woken: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(socket_id, _wake, woken)
+        timer = None
+        if until is not None:
+            timer = loop.call_later(max(0.0, until - time.monotonic()), _wake, woken)
         try:
-            async with asyncio.timeout(left_s):
-                first = await loop.sock_recv(self._socket, _MAX_DATAGRAM_BYTES)
-        except TimeoutError:
-            return []
-        try:
-            return [first, *self.receive_available()]
-        except OSError:  # it is there again when the next one is waited for
-            return [first]
+            await woken
+        finally:
+            if timer is not None:
+                timer.cancel()
+            loop.remove_reader(socket_id)
+        return self.receive_available()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 # Names

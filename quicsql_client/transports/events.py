@@ -70,6 +70,11 @@ class ConnectionCore(Protocol):
         """True when the peer has said anything at all on this connection."""
         ...
 
+    @property
+    def bytes_queued(self) -> int:
+        """How much there has been for the peer until now, given out by `data_to_send` or not."""
+        ...
+
     def start_request(self, request: Request) -> int:
         """Begin an exchange: its number.
 
@@ -93,6 +98,10 @@ class ConnectionCore(Protocol):
         RemoteProtocolError where the peer breaks the protocol, RequestNotProcessed where it says
         that it did nothing.
         """
+        ...
+
+    def has_answered(self, stream_id: int) -> bool:
+        """True when something of this exchange's answer has come, False when it has ended, too."""
         ...
 
     def take_news(self) -> set[int]:

@@ -36,6 +36,8 @@ class HTTP1Connection:
         self._heard = False
         self._has_peer_ended = False
         self._has_news = False
+        self._has_answered = False
+        self._queued = 0
 
     @property
     def max_streams(self) -> int:
@@ -45,11 +47,15 @@ class HTTP1Connection:
     def has_heard(self) -> bool:
         return self._heard
 
+    @property
+    def bytes_queued(self) -> int:
+        return self._queued
+
     def start_request(self, request: Request) -> int:
         if self._is_broken or not self._is_ended:
             raise LocalProtocolError("the connection is busy or of no more use")
         self._stream_id += 1
-        self._is_ended = False
+        self._is_ended = self._has_answered = False
         self._is_head = request.method == "HEAD"
         head = h11.Request(
             method=request.method, target=request.target, headers=_fields(request, self._authority)
@@ -59,6 +65,7 @@ class HTTP1Connection:
             pieces.append(self._h11.send(h11.Data(data=request.body)))
         pieces.append(self._h11.send(h11.EndOfMessage()))
         self._out = b"".join(piece for piece in pieces if piece)
+        self._queued += len(self._out)
         return self._stream_id
 
     def data_to_send(self) -> bytes:
@@ -71,8 +78,12 @@ class HTTP1Connection:
             self._is_broken = True
         elif not self._has_peer_ended:
             self._has_news = True
+            self._has_answered = self._has_answered or bool(data)
             self._has_peer_ended = not data
             self._h11.receive_data(data)
+
+    def has_answered(self, stream_id: int) -> bool:
+        return self._has_answered and stream_id == self._stream_id
 
     def take_news(self) -> set[int]:
         has_news, self._has_news = self._has_news, False

@@ -95,6 +95,10 @@ class HTTP2Connection:
     def has_heard(self) -> bool:
         return self._has_heard
 
+    @property
+    def bytes_queued(self) -> int:
+        return self._sender.bytes_queued
+
     # What the caller does
 
     def start_request(self, request: Request) -> int:
@@ -142,6 +146,10 @@ class HTTP2Connection:
         elif isinstance(event, ResponseEnded):
             self._forget(stream)
         return event
+
+    def has_answered(self, stream_id: int) -> bool:
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.has_started
 
     def take_news(self) -> set[int]:
         news, self._news = self._news, set()
@@ -213,7 +221,7 @@ class HTTP2Connection:
         if self._idle_frames > _MAX_IDLE_FRAMES:
             raise _flood("frames that bring no answer further")
         take = _TAKERS.get(kind)
-        if take is None:  # RFC 9113, 5.5: unknown, to be ignored
+        if take is None:  # to be ignored: unknown (RFC 9113, 5.5), or PRIORITY (5.3.2)
             return
         try:
             take(self, flags, stream_id, payload)
@@ -302,9 +310,6 @@ class HTTP2Connection:
         if stream.has_started:
             self._progress(stream, is_last=is_last)
 
-    def _take_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
-        """RFC 9113, 5.3.2: no longer of any meaning, on whatever stream."""
-
     def _take_reset(self, _: int, stream_id: int, payload: bytes) -> None:
         stream = self._stream(stream_id)
         self._resets.pop(stream_id, None)
@@ -355,7 +360,6 @@ class HTTP2Connection:
 _TAKERS: dict[int, Callable[[HTTP2Connection, int, int, bytes], None]] = {
     frames.DATA: HTTP2Connection._take_data,
     frames.HEADERS: HTTP2Connection._take_headers,
-    frames.PRIORITY: HTTP2Connection._take_priority,
     frames.RST_STREAM: HTTP2Connection._take_reset,
     frames.SETTINGS: HTTP2Connection._take_settings,
     frames.PUSH_PROMISE: HTTP2Connection._take_push,

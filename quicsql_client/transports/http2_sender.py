@@ -35,10 +35,14 @@ _MAX_PIECE_BYTES = 1 << 16
 
 
 class Sender:
-    """The outgoing half. max_streams: how many the peer takes at a time."""
+    """The outgoing half.
+
+    max_streams: how many the peer takes at a time. bytes_queued: all that has been queued so far.
+    """
 
     def __init__(self, opening: bytes) -> None:
         self._out: list[bytes | memoryview] = [opening]
+        self.bytes_queued = len(opening)
         self._bodies: deque[Stream] = deque()  # those with something unsent
         self._window = _INITIAL_WINDOW_BYTES
         self._has_settings = False
@@ -48,11 +52,11 @@ class Sender:
 
     def add(self, kind: int, flags: int, stream_id: int, *numbers: int) -> None:
         """Queue a frame whose payload is 32-bit numbers."""
-        self._out.append(encode_frame(kind, flags, stream_id, encode_number(*numbers)))
+        self._add(encode_frame(kind, flags, stream_id, encode_number(*numbers)))
 
     def add_pong(self, payload: bytes) -> None:
         """Queue the answer to a PING."""
-        self._out.append(encode_frame(frames.PING, frames.ACK, 0, payload))
+        self._add(encode_frame(frames.PING, frames.ACK, 0, payload))
 
     def start(self, stream: Stream, block: bytes) -> None:
         """Queue the head of a request; its body follows as it may."""
@@ -61,10 +65,14 @@ class Sender:
         kind, flags = frames.HEADERS, 0 if stream.unsent else frames.END_STREAM
         for number, piece in enumerate(pieces, 1):
             flags |= frames.END_HEADERS if number == len(pieces) else 0
-            self._out.append(encode_frame(kind, flags, stream.stream_id, piece))
+            self._add(encode_frame(kind, flags, stream.stream_id, piece))
             kind, flags = frames.CONTINUATION, 0
         if stream.unsent:
             self._bodies.append(stream)
+
+    def _add(self, data: bytes | memoryview) -> None:
+        self._out.append(data)
+        self.bytes_queued += len(data)
 
     def take(self) -> bytes:
         """What is to be sent now."""
@@ -103,7 +111,8 @@ class Sender:
         stream.send_window -= size
         self._window -= size
         flags = 0 if stream.unsent else frames.END_STREAM
-        self._out += (frames.encode_header(size, frames.DATA, flags, stream.stream_id), piece)
+        self._add(frames.encode_header(size, frames.DATA, flags, stream.stream_id))
+        self._add(piece)
         return size
 
     # What the peer says

@@ -13,7 +13,8 @@ import pytest
 
 from quicsql_client.endpoint import Endpoint
 from quicsql_client.options import ClientOptions
-from quicsql_client.transports.network import SocketStream, _interleaved
+from quicsql_client.transports.dialing import _interleaved
+from quicsql_client.transports.network import SocketStream
 from quicsql_client.transports.slots import AsyncSlots, Slots
 from quicsql_client.wire.messages import Request
 from tests.fix_peers import OK, WAIT_S, AsyncPool, Conversation, PeerFactory, Pool, answering
@@ -178,7 +179,7 @@ def test_dead_address_is_passed_over(
     ]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     stream = SocketStream.connect(Endpoint.parse("db.test:1", transport="h1"), deadline())
-    stream.write(b"GET / HTTP/1.1\r\n\r\n", deadline())
+    stream.write_from(iter([b"GET / HTTP/1.1\r\n\r\n", b""]).__next__, deadline())
     assert stream.read(deadline()).startswith(b"HTTP/1.1 200")
     stream.close()
 

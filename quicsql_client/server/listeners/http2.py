@@ -261,7 +261,9 @@ class HTTP2Connection:
         self._leftovers.pop(event.stream_id, None)
         stream = self._streams.get(event.stream_id)
         if stream is not None:
-            stream.client_gone()
+            # Not before it has begun: what is asked and given up in one breath is treated as what
+            # is given up a moment later, so that it ends the Hrana stream that it speaks of.
+            asyncio.get_running_loop().call_soon(stream.client_gone)
 
     def _window_updated(self, event: WindowUpdated) -> None:
         if event.stream_id == 0:

@@ -315,17 +315,32 @@ async def test_handshake_that_hangs_ends_at_the_connect_timeout(
 
 
 async def test_pool_timeout_while_every_connection_is_in_use(open_peer: PeerFactory) -> None:
+    peer = open_peer(answering(OK, OK))
+    pool = AsyncPool(
+        Endpoint.parse(peer.address, transport="h1"), ClientOptions(), max_connections=1
+    )
+    await pool.send(READ, deadline=soon())
+    held = await pool._shelf.take(None, is_fresh=False)
+    assert held is not None
+    with pytest.raises(PoolTimeout) as caught:
+        await pool.send(READ, deadline=soon(0.1))
+    pool._shelf.give_back(held)
+    assert (await pool.send(READ, deadline=soon())).body == b"ok"
+    await pool.aclose()
+    assert not caught.value.may_have_run
+
+
+async def test_connect_timeout_while_another_call_tries(open_peer: PeerFactory) -> None:
     peer = open_peer(answering(OK))
     pool = AsyncPool(
         Endpoint.parse(peer.address, transport="h1"), ClientOptions(), max_connections=1
     )
-    await pool._slots.acquire(None)
-    with pytest.raises(PoolTimeout) as caught:
+    assert await pool._shelf.take(None, is_fresh=False) is None
+    with pytest.raises(ConnectTimeout):
         await pool.send(READ, deadline=soon(0.1))
-    pool._slots.release()
+    pool._shelf.add(None)
     assert (await pool.send(READ, deadline=soon())).body == b"ok"
     await pool.aclose()
-    assert not caught.value.may_have_run
 
 
 async def test_old_idle_connection_is_not_used(open_peer: PeerFactory) -> None:

@@ -313,15 +313,28 @@ def test_handshake_that_hangs_ends_at_the_connect_timeout(
 
 
 def test_pool_timeout_while_every_connection_is_in_use(open_peer: PeerFactory) -> None:
-    peer = open_peer(answering(OK))
+    peer = open_peer(answering(OK, OK))
     pool = Pool(Endpoint.parse(peer.address, transport="h1"), ClientOptions(), max_connections=1)
-    pool._slots.acquire(None)
+    pool.send(READ, deadline=soon())
+    held = pool._shelf.take(None, is_fresh=False)
+    assert held is not None
     with pytest.raises(PoolTimeout) as caught:
         pool.send(READ, deadline=soon(0.1))
-    pool._slots.release()
+    pool._shelf.give_back(held)
     assert pool.send(READ, deadline=soon()).body == b"ok"
     pool.close()
     assert not caught.value.may_have_run
+
+
+def test_connect_timeout_while_another_call_tries(open_peer: PeerFactory) -> None:
+    peer = open_peer(answering(OK))
+    pool = Pool(Endpoint.parse(peer.address, transport="h1"), ClientOptions(), max_connections=1)
+    assert pool._shelf.take(None, is_fresh=False) is None
+    with pytest.raises(ConnectTimeout):
+        pool.send(READ, deadline=soon(0.1))
+    pool._shelf.add(None)
+    assert pool.send(READ, deadline=soon()).body == b"ok"
+    pool.close()
 
 
 def test_old_idle_connection_is_not_used(open_peer: PeerFactory) -> None:

@@ -290,6 +290,23 @@ async def test_cancelled_stream_stops_the_application(open_one: Open) -> None:
     await client.close()
 
 
+async def test_what_is_asked_and_given_up_in_one_breath_begins(open_one: Open) -> None:
+    """As it does when the connection ends: a Hrana stream that it speaks of has to end, too."""
+    gate = Gate()
+    client = await open_h2c(open_one, gate)
+    head = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "l")]
+    stream = client.machine.get_next_available_stream_id()
+    client.machine.send_headers(stream, head)
+    client.machine.send_data(stream, b"body", end_stream=True)
+    client.machine.reset_stream(stream, ErrorCodes.CANCEL)
+    client.flush()
+    async with asyncio.timeout(TIMEOUT_S):
+        await gate.cancelled.wait()
+    assert gate.entered.is_set()
+    assert gate.messages == ["http.disconnect"]
+    await client.close()
+
+
 async def test_lost_connection_stops_the_applications(open_one: Open) -> None:
     gate = Gate()
     client = await open_h2c(open_one, gate)
