@@ -119,8 +119,17 @@ class ArrowRows:
 
 
 def _callback(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Make a function that C can call; it lasts as long as the module."""
-    return ctypes.CFUNCTYPE(result, *arguments)
+    """Make a function that C can call; it is never let go: readers call `release` as late as the
+    interpreter's end, when modules have been emptied.
+    """
+    prototype = ctypes.CFUNCTYPE(result, *arguments)
+
+    def make(function: Callable[..., Any]) -> Any:
+        callback = prototype(function)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(callback))
+        return callback
+
+    return make
 
 
 def _sweep() -> None:
@@ -157,25 +166,39 @@ def _release_children(exported: Any, kind: Any) -> None:
         _drop(kind.from_address(address))
 
 
+def _ends(exported: Any, is_ending: Callable[[], bool] = sys.is_finalizing) -> bool:
+    """Whether the interpreter ends: this module may be empty then, and all is the system's soon."""
+    if is_ending():
+        exported.release = None
+        return True
+    return False
+
+
 @_callback(None, _POINTER)
-def _release_schema(address: int) -> None:
-    schema = _Schema.from_address(address)
+def _release_schema(address: int, kind: Any = _Schema, ends: Any = _ends) -> None:
+    schema = kind.from_address(address)
+    if ends(schema):
+        return
     if schema.n_children:
         _release_children(schema, _Schema)
     _drop(schema)
 
 
 @_callback(None, _POINTER)
-def _release_array(address: int) -> None:
-    exported = _Array.from_address(address)
+def _release_array(address: int, kind: Any = _Array, ends: Any = _ends) -> None:
+    exported = kind.from_address(address)
+    if ends(exported):
+        return
     if exported.n_children:
         _release_children(exported, _Array)
     _drop(exported)
 
 
 @_callback(None, _POINTER)
-def _release_stream(address: int) -> None:
-    _drop(_Stream.from_address(address))
+def _release_stream(address: int, kind: Any = _Stream, ends: Any = _ends) -> None:
+    stream = kind.from_address(address)
+    if not ends(stream):
+        _drop(stream)
 
 
 @_callback(ctypes.c_int, _POINTER, _POINTER)

@@ -135,11 +135,15 @@ def test_any_column_comes_as_it_was(cells: list[object]) -> None:
 
 def test_a_program_may_end_with_tables_alive() -> None:
     code = """
+import sys, types
 import pyarrow, polars
 from quicsql_dbapi.arrow import ArrowRows
 source = ArrowRows("ab", [None, None], [(1, "x")] * 1000)
 table, frame, capsule = pyarrow.table(source), polars.DataFrame(source), source.__arrow_c_stream__()
 reader = pyarrow.RecordBatchReader.from_stream(source)
+# And in a module that outlives ours.
+sys.modules["keeper"] = keeper = types.ModuleType("keeper")
+keeper.frame, keeper.table = polars.DataFrame(source), pyarrow.table(source)
 """
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
