@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import time
 
 from ..endpoint import Endpoint
 from ..errors import RemoteProtocolError, TLSError, TransportError
@@ -16,6 +15,7 @@ from ..options import ClientOptions
 from ..tls import explain_tls_failure, look_context
 from ..transports import failures
 from ..transports.collector import ResponseCollector
+from ..transports.deadlines import sooner
 from ..transports.events import RequestNotProcessed
 from ..transports.network_async import AsyncSocketStream
 from ..wire.messages import Request, Response
@@ -172,7 +172,7 @@ async def look_at_certificate(endpoint: Endpoint, deadline: float | None) -> byt
     nothing of ours.
     """
     with contextlib.suppress(OSError):
-        soon = _soon(deadline)
+        soon = sooner(deadline, _LOOK_S)
         stream = await AsyncSocketStream.connect(endpoint, soon)
         try:
             await stream.start_tls(look_context(endpoint), endpoint.host, soon)
@@ -180,8 +180,3 @@ async def look_at_certificate(endpoint: Endpoint, deadline: float | None) -> byt
         finally:
             stream.close()
     return None
-
-
-def _soon(deadline: float | None) -> float:
-    soon = time.monotonic() + _LOOK_S
-    return soon if deadline is None else min(soon, deadline)

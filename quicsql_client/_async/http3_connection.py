@@ -17,8 +17,9 @@ from ..errors import ConnectError, RemoteProtocolError, TLSError, TransportError
 from ..renewal import TLSKeeper, TLSMaterial
 from ..tls import explain_tls_failure
 from ..transports import failures
+from ..transports.addresses import Address, share_s
 from ..transports.collector import ResponseCollector
-from ..transports.datagrams import Address, AsyncDatagramSocket
+from ..transports.datagrams import AsyncDatagramSocket
 from ..transports.events import RequestNotProcessed
 from ..wire.messages import Request, Response
 
@@ -30,8 +31,6 @@ __all__ = ["AsyncHTTP3Connection"]
 # A server that was started anew, or a firewall that forgot us, says nothing about a connection that
 # was idle: after so long it is asked for a sign before a request is entrusted to it.
 _PROBE_AFTER_S = 1.0
-# An address that does not answer leaves at least this much to the next one.
-_LEAST_TRY_S = 0.25
 
 
 class AsyncHTTP3Connection:
@@ -267,5 +266,4 @@ def _share(deadline: float | None, tries_left: int) -> float | None:
     if deadline is None:
         return None
     now = time.monotonic()
-    left = deadline - now
-    return now + max(left / tries_left, min(left, _LEAST_TRY_S))
+    return now + share_s(deadline - now, tries_left)

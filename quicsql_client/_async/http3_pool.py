@@ -18,17 +18,14 @@ from ..errors import (
     ConfigurationError,
     LocalProtocolError,
     PoolTimeout,
-    ReadTimeout,
-    ResponseTooLarge,
-    TLSError,
     TransportError,
-    WriteTimeout,
 )
 from ..options import ClientOptions
 from ..renewal import TLSKeeper
 from ..transports import failures
-from ..transports.base import check_request, is_safe_method
-from ..transports.events import RequestNotProcessed
+from ..transports.base import check_request
+from ..transports.deadlines import sooner
+from ..transports.resending import MAX_TRIES, may_send_again
 from ..transports.slots import AsyncSlots
 from ..wire.messages import Request, Response
 from .http3_connection import AsyncHTTP3Connection
@@ -41,9 +38,6 @@ __all__ = ["AsyncHTTP3Pool"]
 DEFAULT_MAX_CONNECTIONS = 32
 # Servers may end a connection that is idle for 60 s; a little less, so that we are the first.
 DEFAULT_KEEPALIVE_S = 50.0
-# Tries of one request that the server says it did not process, or that met a dead kept connection.
-_MAX_TRIES = 3
-_NEVER_AGAIN = (ReadTimeout, WriteTimeout, ResponseTooLarge, TLSError)
 
 
 class AsyncHTTP3Pool:
@@ -111,7 +105,7 @@ class AsyncHTTP3Pool:
             try:
                 return await connection.exchange(request, deadline)
             except TransportError as error:
-                if tries >= _MAX_TRIES or not _may_send_again(error, request, connection.was_used):
+                if tries >= MAX_TRIES or not may_send_again(error, request, connection.was_used):
                     raise
             finally:
                 self._take_back(connection)
@@ -131,7 +125,7 @@ class AsyncHTTP3Pool:
             self._core,
             self.endpoint,
             self._keeper,
-            self._connect_deadline(deadline),
+            sooner(deadline, self.options.connect_timeout_s),
             str(request),
         )
 
@@ -166,13 +160,6 @@ class AsyncHTTP3Pool:
         if connection.generation != self._keeper.current.generation:
             return False
         return time.monotonic() - connection.idle_since < self._keepalive_s
-
-    def _connect_deadline(self, deadline: float | None) -> float | None:
-        limit = self.options.connect_timeout_s
-        if limit is None:
-            return deadline
-        soon = time.monotonic() + limit
-        return soon if deadline is None else min(soon, deadline)
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -211,17 +198,3 @@ def _load_core() -> type[HTTP3Core]:
             'transport "h3" needs aioquic: pip install "quicsql-client[h3]"'
         ) from error
     return HTTP3Core
-
-
-def _may_send_again(error: TransportError, request: Request, was_used: bool) -> bool:
-    """Whether the request can be sent again without running twice.
-
-    A new connection that fails is reported; one that was kept may have been closed by the server
-    meanwhile.
-    """
-    if isinstance(error, RequestNotProcessed):
-        return True
-    if not was_used or isinstance(error, _NEVER_AGAIN):
-        return False
-    is_unanswered = is_safe_method(request.method) and not error.answer_began
-    return not error.may_have_run or is_unanswered

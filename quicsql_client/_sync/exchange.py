@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import time
 
 from ..endpoint import Endpoint
 from ..errors import RemoteProtocolError, TLSError, TransportError
@@ -18,6 +17,7 @@ from ..options import ClientOptions
 from ..tls import explain_tls_failure, look_context
 from ..transports import failures
 from ..transports.collector import ResponseCollector
+from ..transports.deadlines import sooner
 from ..transports.events import RequestNotProcessed
 from ..transports.network import SocketStream
 from ..wire.messages import Request, Response
@@ -174,7 +174,7 @@ def look_at_certificate(endpoint: Endpoint, deadline: float | None) -> bytes | N
     nothing of ours.
     """
     with contextlib.suppress(OSError):
-        soon = _soon(deadline)
+        soon = sooner(deadline, _LOOK_S)
         stream = SocketStream.connect(endpoint, soon)
         try:
             stream.start_tls(look_context(endpoint), endpoint.host, soon)
@@ -182,8 +182,3 @@ def look_at_certificate(endpoint: Endpoint, deadline: float | None) -> bytes | N
         finally:
             stream.close()
     return None
-
-
-def _soon(deadline: float | None) -> float:
-    soon = time.monotonic() + _LOOK_S
-    return soon if deadline is None else min(soon, deadline)

@@ -16,19 +16,16 @@ from ..endpoint import Endpoint
 from ..errors import (
     LocalProtocolError,
     PoolTimeout,
-    ReadTimeout,
-    ResponseTooLarge,
-    TLSError,
     TransportError,
-    WriteTimeout,
 )
 from ..options import ClientOptions
 from ..renewal import TLSKeeper
 from ..transports import failures
-from ..transports.base import Transport, check_request, is_safe_method
-from ..transports.events import RequestNotProcessed
+from ..transports.base import Transport, check_request
+from ..transports.deadlines import sooner
 from ..transports.httpx import ForeignTransport, MockableTransport
 from ..transports.network import SocketStream
+from ..transports.resending import MAX_TRIES, may_send_again
 from ..transports.shelves import Shelf
 from ..wire.messages import Request, Response
 from .connection import Connection
@@ -39,9 +36,6 @@ __all__ = ["Pool", "open_transport"]
 DEFAULT_MAX_CONNECTIONS = 32
 # Below the server's 120 s (protocol/transports.md, "Timeouts"), so that we are the first to close.
 DEFAULT_KEEPALIVE_S = 90.0
-# Tries of one request that the server says it did not process, or that met a dead kept connection.
-_MAX_TRIES = 3
-_NEVER_AGAIN = (ReadTimeout, WriteTimeout, ResponseTooLarge, TLSError)
 
 
 def open_transport(endpoint: Endpoint, options: ClientOptions) -> Transport:
@@ -99,7 +93,7 @@ class Pool:
             try:
                 return connection.exchange(request, deadline)
             except TransportError as error:
-                if tries >= _MAX_TRIES or not _may_send_again(error, request, was_used):
+                if tries >= MAX_TRIES or not may_send_again(error, request, was_used):
                     raise
             finally:
                 shelf.give_back(connection)
@@ -138,7 +132,7 @@ class Pool:
                 self.endpoint,
                 self.options,
                 self.tls,
-                self._connect_deadline(deadline),
+                sooner(deadline, self.options.connect_timeout_s),
                 str(request),
             )
         finally:
@@ -151,13 +145,6 @@ class Pool:
             return False
         idle_s = time.monotonic() - connection.idle_since
         return connection.calls > 1 or idle_s < self._keepalive_s
-
-    def _connect_deadline(self, deadline: float | None) -> float | None:
-        limit = self.options.connect_timeout_s
-        if limit is None:
-            return deadline
-        soon = time.monotonic() + limit
-        return soon if deadline is None else min(soon, deadline)
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -180,17 +167,3 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint.base_url}, {len(self._shelf.idle)} idle>"
-
-
-def _may_send_again(error: TransportError, request: Request, was_used: bool) -> bool:
-    """Whether the request can be sent again without running twice.
-
-    A new connection that fails is reported; one that was kept may have been closed by the server
-    meanwhile.
-    """
-    if isinstance(error, RequestNotProcessed):
-        return True
-    if not was_used or isinstance(error, _NEVER_AGAIN):
-        return False
-    is_unanswered = is_safe_method(request.method) and not error.answer_began
-    return not error.may_have_run or is_unanswered

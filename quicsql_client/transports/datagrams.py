@@ -9,21 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import select
 import socket
-import threading
 import time
-from collections.abc import Sequence
-from typing import Any, TypeAlias
 
 from ..endpoint import Endpoint
-from .deadlines import remaining_s
+from .addresses import Address, addresses_of, addresses_of_async
 
-__all__ = ["Address", "AsyncDatagramSocket", "DatagramSocket"]
-
-Address: TypeAlias = tuple[int, Any]
-"""Family and socket address."""
+__all__ = ["AsyncDatagramSocket", "DatagramSocket"]
 
 _MAX_DATAGRAM_BYTES = 65536
 # The system gives less where it allows less.
@@ -81,30 +74,8 @@ class DatagramSocket(_Socket):
 
     @staticmethod
     def addresses_of(endpoint: Endpoint, deadline: float | None) -> list[Address]:
-        """The addresses of the endpoint's host, one family after the other in turn.
-
-        Asked in a thread of its own, as the system's resolver knows no deadline. Raises OSError,
-        of which TimeoutError is a kind.
-        """
-        literal = _literal(endpoint)
-        if literal is not None:
-            return [literal]
-        found: list[list[Address] | OSError] = []
-
-        def ask() -> None:
-            try:
-                found.append(_ask(endpoint))
-            except OSError as error:
-                found.append(error)
-
-        thread = threading.Thread(target=ask, name="quicsql-resolve", daemon=True)
-        thread.start()
-        thread.join(remaining_s(deadline))
-        if not found:
-            raise TimeoutError("the name was not resolved in time")
-        if isinstance(found[0], OSError):
-            raise found[0]
-        return _interleaved(found[0])
+        """The addresses of the endpoint's host, in the order of trying. Raises OSError."""
+        return addresses_of(endpoint, socket.SOCK_DGRAM, deadline)
 
     def receive(self, until: float | None) -> list[bytes]:
         """What has come, at least one datagram unless `until` passes (time.monotonic())."""
@@ -126,16 +97,8 @@ class AsyncDatagramSocket(_Socket):
 
     @staticmethod
     async def addresses_of(endpoint: Endpoint, deadline: float | None) -> list[Address]:
-        """The addresses of the endpoint's host, one family after the other in turn.
-
-        Raises OSError, of which TimeoutError is a kind.
-        """
-        literal = _literal(endpoint)
-        if literal is not None:
-            return [literal]
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(remaining_s(deadline)):
-            return _interleaved(await loop.run_in_executor(None, _ask, endpoint))
+        """See DatagramSocket.addresses_of."""
+        return await addresses_of_async(endpoint, socket.SOCK_DGRAM, deadline)
 
     async def receive(self, until: float | None) -> list[bytes]:
         """What has come, at least one datagram unless `until` passes (time.monotonic())."""
@@ -162,31 +125,3 @@ class AsyncDatagramSocket(_Socket):
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-# Names
-
-
-def _ask(endpoint: Endpoint) -> list[Address]:
-    try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
-    except UnicodeError as error:  # a name that cannot be encoded does not exist
-        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
-    return [(family, place) for family, _, _, _, place in found]
-
-
-def _literal(endpoint: Endpoint) -> Address | None:
-    try:
-        version = ipaddress.ip_address(endpoint.host).version
-    except ValueError:
-        return None
-    return (socket.AF_INET6 if version == 6 else socket.AF_INET), (endpoint.host, endpoint.port)
-
-
-def _interleaved(addresses: Sequence[Address]) -> list[Address]:
-    """So that a dead family costs one try (RFC 8305, 4)."""
-    first = [address for address in addresses if address[0] == addresses[0][0]]
-    other = [address for address in addresses if address[0] != addresses[0][0]]
-    pairs = zip(first, other, strict=False)
-    rest = first[len(other) :] + other[len(first) :]
-    return [address for pair in pairs for address in pair] + rest

@@ -11,21 +11,20 @@ import contextlib
 import select
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from typing import Self
 
 from ..endpoint import Endpoint
-from .deadlines import remaining_s
+from .deadlines import remaining_s, sooner
 from .dialing import dial
 
-__all__ = ["PIECE_BYTES", "READ_BYTES", "SocketStream", "Source", "end_of", "last_read_deadline"]
+__all__ = ["LAST_READ_S", "PIECE_BYTES", "READ_BYTES", "SocketStream", "Source", "end_of"]
 
 READ_BYTES = 65536
 # One TLS record: a failed send of one tells that nothing of it left.
 PIECE_BYTES = 16384
 # After a failed write: how long to wait for what the peer said before it cut the connection.
-_LAST_READ_S = 1.0
+LAST_READ_S = 1.0
 
 Source = Callable[[], bytes]
 """What is to be sent next; b"" when there is nothing more for now."""
@@ -108,7 +107,7 @@ class SocketStream:
     def read(self, deadline: float | None) -> bytes:
         """What has come, at least one byte; b"" at the end of the stream."""
         if self._write_error is not None:
-            deadline = last_read_deadline(deadline)
+            deadline = sooner(deadline, LAST_READ_S)
         try:
             self._socket.settimeout(remaining_s(deadline))
             return self._socket.recv(READ_BYTES)
@@ -133,12 +132,6 @@ class SocketStream:
         """Close the socket at once, without a farewell. May be called again."""
         with contextlib.suppress(OSError):
             self._socket.close()
-
-
-def last_read_deadline(deadline: float | None) -> float:
-    """Until when to read after a write has failed."""
-    soon = time.monotonic() + _LAST_READ_S
-    return soon if deadline is None else min(soon, deadline)
 
 
 def end_of(timeout: TimeoutError, write_error: OSError | None) -> OSError:

@@ -19,9 +19,9 @@ import ssl
 from typing import Self
 
 from ..endpoint import Endpoint
-from .deadlines import remaining_s
+from .deadlines import remaining_s, sooner
 from .dialing import dial_async
-from .network import PIECE_BYTES, READ_BYTES, Source, end_of, last_read_deadline
+from .network import LAST_READ_S, PIECE_BYTES, READ_BYTES, Source, end_of
 
 __all__ = ["AsyncSocketStream"]
 
@@ -231,7 +231,7 @@ class AsyncSocketStream:
     async def _readable(self, deadline: float | None) -> None:
         """Until there may be something to read. Raises TimeoutError, or why a write failed."""
         if self._write_error is not None:
-            deadline = last_read_deadline(deadline)
+            deadline = sooner(deadline, LAST_READ_S)
         loop, socket_id = asyncio.get_running_loop(), self._socket.fileno()
         reader = self._reader = loop.create_future()
         loop.add_reader(socket_id, _wake, reader)

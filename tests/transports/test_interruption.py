@@ -13,7 +13,7 @@ import pytest
 
 from quicsql_client.endpoint import Endpoint
 from quicsql_client.options import ClientOptions
-from quicsql_client.transports.dialing import _interleaved
+from quicsql_client.transports.addresses import interleaved
 from quicsql_client.transports.network import SocketStream
 from quicsql_client.transports.slots import AsyncSlots, Slots
 from quicsql_client.wire.messages import Request
@@ -186,5 +186,5 @@ def test_dead_address_is_passed_over(
 
 def test_families_take_turns() -> None:
     six, four = (socket.AF_INET6, "a"), (socket.AF_INET, "b")
-    assert _interleaved([six, six, six, four]) == [six, four, six, six]
-    assert _interleaved([four]) == [four]
+    assert interleaved([six, six, six, four]) == [six, four, six, six]
+    assert interleaved([four]) == [four]
