@@ -8,6 +8,7 @@ import time
 from typing import TypeVar
 
 from ..auth import Basic
+from ..certificates import ClientCertificate
 from ..endpoint import Endpoint
 from ..errors import AuthenticationError
 from ..operations import Operation
@@ -41,8 +42,13 @@ class Channel:
         """The user of basic auth, else the common name of the client certificate, else None."""
         if isinstance(self._options.credential, Basic):
             return self._options.credential.user
-        certificate = self.tls.current.options.client_cert if self.tls is not None else None
+        certificate = self._certificate
         return certificate.facts.common_name or None if certificate is not None else None
+
+    @property
+    def _certificate(self) -> ClientCertificate | None:
+        """What new connections present now."""
+        return self.tls.current.options.client_cert if self.tls is not None else None
 
     def run(self, operation: Operation[_T]) -> _T:
         """Drive an operation to its value, each of its requests with what identifies the client."""
@@ -76,7 +82,7 @@ class Channel:
         if refused.http_status is None:  # nothing was sent
             return refused
         presented = [self.identity.presented()]
-        certificate = self.tls.current.options.client_cert if self.tls is not None else None
+        certificate = self._certificate
         if certificate is not None:
             presented.append(
                 f"presented {certificate.facts} from {certificate.source!r}, which no "

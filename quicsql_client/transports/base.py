@@ -17,6 +17,7 @@ __all__ = [
     "Transport",
     "check_request",
     "is_safe_method",
+    "tells_length",
 ]
 
 # RFC 9110, 5.1 and 5.5, as regular expressions: a name in lower case, a value without blanks at its
@@ -73,6 +74,11 @@ class AsyncTransport(Protocol):
     async def aclose(self) -> None:
         """See Transport.close."""
         ...
+
+
+def tells_length(request: Request) -> bool:
+    """Whether the request says how long its body is, also where it has none (RFC 9110, 8.6)."""
+    return bool(request.body) or request.method in ("POST", "PUT", "PATCH")
 
 
 def is_safe_method(method: str) -> bool:

@@ -9,7 +9,7 @@ brings the static table and the Huffman code. Source: RFC 7541; RFC 9113, 8.2 an
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple, TypeVar
 
 from hpack.exceptions import HPACKDecodingError
@@ -17,8 +17,8 @@ from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from ..wire.messages import Headers, Request
-from .base import CONNECTION_FIELDS, FIELD_NAME, FIELD_VALUE
-from .frames import ConnectionBreach, ErrorCode, StreamBreach
+from .base import CONNECTION_FIELDS, FIELD_NAME, FIELD_VALUE, tells_length
+from .frames import ConnectionBreach, ErrorCode, StreamBreach, malformed
 
 __all__ = [
     "MAX_FIELD_SECTION_BYTES",
@@ -26,12 +26,14 @@ __all__ = [
     "Section",
     "SectionDecoder",
     "check_fields",
+    "check_size",
 ]
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
 
-# The fields of one answer, each counted with 32 bytes more than its text (RFC 9113, 6.5.2).
+# The fields of one answer, each counted with 32 bytes more than its text (RFC 9113, 6.5.2; RFC
+# 9114, 4.2.2).
 MAX_FIELD_SECTION_BYTES = 65536
 _ENTRY_BYTES = 32
 # What is remembered of each connection: so many blocks or fields of at most so many bytes.
@@ -95,7 +97,7 @@ class RequestEncoder:
         ]
         # Once is enough, and right whatever table the peer offers (RFC 7541, 4.2).
         self._announced = b""
-        if request.body or request.method in ("POST", "PUT", "PATCH"):
+        if tells_length(request):
             pieces.append(_literal("content-length", str(len(request.body))))
         pieces += [self._field(field) for field in request.headers]
         return b"".join(pieces)
@@ -192,7 +194,7 @@ class _BlockReader:
                 field = self._literal(_LITERAL_BITS)
             size += len(field[0]) + len(field[1]) + _ENTRY_BYTES
             if size > MAX_FIELD_SECTION_BYTES:
-                raise StreamBreach(ErrorCode.ENHANCE_YOUR_CALM, "more header fields than we allow")
+                raise _too_large()
             fields.append(field)
         return fields, is_private
 
@@ -250,7 +252,7 @@ def check_fields(fields: list[tuple[bytes, bytes]]) -> Section:
     status: int | None = None
     if fields and fields[0][0] == b":status":
         if not _STATUS.fullmatch(fields[0][1]):
-            raise _malformed("a :status that is no number of three digits")
+            raise malformed("a :status that is no number of three digits")
         status = int(fields[0][1])
         fields = fields[1:]
     headers: list[tuple[str, str]] = []
@@ -258,20 +260,27 @@ def check_fields(fields: list[tuple[bytes, bytes]]) -> Section:
     for raw_name, raw_value in fields:
         if not (_NAME.fullmatch(raw_name) and _VALUE.fullmatch(raw_value)):
             # A pseudo-header field in a wrong place is one of these, too.
-            raise _malformed("a field whose name or value may not be there")
+            raise malformed("a field whose name or value may not be there")
         name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
         if name in _FORBIDDEN:
-            raise _malformed(f"the field {name}, which belongs to HTTP/1")
+            raise malformed(f"the field {name}, which belongs to HTTP/1")
         if name == "content-length":
             if not _LENGTH.fullmatch(value) or length not in (None, value):
-                raise _malformed("a content-length that is no number, or two different ones")
+                raise malformed("a content-length that is no number, or two different ones")
             length = value
         headers.append((name, value))
     return Section(status, tuple(headers), None if length is None else int(length))
 
 
-def _malformed(what: str) -> StreamBreach:
-    return StreamBreach(ErrorCode.PROTOCOL_ERROR, what)
+def check_size(fields: Iterable[tuple[bytes, bytes]]) -> None:
+    """Prove that a section is not larger than we allow. Raises StreamBreach."""
+    size = sum(len(name) + len(value) + _ENTRY_BYTES for name, value in fields)
+    if size > MAX_FIELD_SECTION_BYTES:
+        raise _too_large()
+
+
+def _too_large() -> StreamBreach:
+    return StreamBreach(ErrorCode.ENHANCE_YOUR_CALM, "more header fields than we allow")
 
 
 def _remember(known: dict[_Key, _Value], key: _Key, value: _Value, size: int) -> None:

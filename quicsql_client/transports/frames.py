@@ -19,6 +19,7 @@ __all__ = [
     "END_STREAM",
     "GOAWAY",
     "HEADERS",
+    "INITIAL_WINDOW_BYTES",
     "MAX_FRAME_BYTES",
     "MAX_STREAM_ID",
     "MAX_WINDOW_BYTES",
@@ -39,6 +40,7 @@ __all__ = [
     "encode_header",
     "encode_number",
     "encode_settings",
+    "malformed",
     "name_of",
     "parse_number",
     "parse_settings",
@@ -54,6 +56,8 @@ END_HEADERS, PADDED, WITH_PRIORITY = 0x4, 0x8, 0x20
 
 # RFC 9113, 4.2: what each side takes at least, and what we take at most.
 MAX_FRAME_BYTES = 16384
+# RFC 9113, 6.9.2: how much each side may send in all, and on a stream, until the other says more.
+INITIAL_WINDOW_BYTES = 65535
 MAX_STREAM_ID = MAX_WINDOW_BYTES = 2**31 - 1
 
 # Length (24 bits in two parts), type, flags, stream.
@@ -117,6 +121,11 @@ class StreamBreach(_Breach):
 
 class ConnectionBreach(_Breach):
     """On the whole connection, which is of no more use."""
+
+
+def malformed(what: str) -> StreamBreach:
+    """A message that is none (RFC 9113, 8.1.1)."""
+    return StreamBreach(ErrorCode.PROTOCOL_ERROR, what)
 
 
 def name_of(code: int) -> str:

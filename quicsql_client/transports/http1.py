@@ -12,6 +12,7 @@ import h11
 
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..wire.messages import Headers, Request
+from .base import tells_length
 from .events import BodyPart, Event, ResponseEnded, ResponseStarted
 
 __all__ = ["HTTP1Connection"]
@@ -156,6 +157,6 @@ class HTTP1Connection:
 
 def _fields(request: Request, authority: str) -> list[tuple[str, str]]:
     fields = [("host", authority), ("accept-encoding", "identity")]
-    if request.body or request.method in ("POST", "PUT", "PATCH"):
+    if tells_length(request):
         fields.append(("content-length", str(len(request.body))))
     return [*fields, *request.headers]

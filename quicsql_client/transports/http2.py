@@ -20,6 +20,7 @@ from . import frames
 from .events import BodyPart, Event, RequestNotProcessed, ResponseEnded
 from .fields import MAX_FIELD_SECTION_BYTES, RequestEncoder, SectionDecoder
 from .frames import (
+    INITIAL_WINDOW_BYTES,
     MAX_STREAM_ID,
     ConnectionBreach,
     ErrorCode,
@@ -36,8 +37,6 @@ from .http2_stream import ReceiveWindow, Stream
 
 __all__ = ["HTTP2Connection"]
 
-# RFC 9113, 6.9.2: how much the peer may send in all, unless we say more.
-_INITIAL_WINDOW_BYTES = 65535
 _WINDOW_BYTES = 1 << 24
 # More exchanges at a time are not for us to ask for, whatever the peer allows.
 _MAX_STREAMS = 256
@@ -72,7 +71,7 @@ class HTTP2Connection:
         self._reader = FrameReader()
         self._sender = Sender(_opening(window_bytes))
         self._window_bytes = window_bytes
-        self._window = ReceiveWindow(_INITIAL_WINDOW_BYTES + window_bytes)
+        self._window = ReceiveWindow(INITIAL_WINDOW_BYTES + window_bytes)
         self._streams: dict[int, Stream] = {}  # until their last event is taken
         self._open_count = 0  # of them, those that are not over
         self._resets: dict[int, ReceiveWindow] = {}

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from . import frames
 from .frames import (
+    INITIAL_WINDOW_BYTES,
     MAX_WINDOW_BYTES,
     ConnectionBreach,
     ErrorCode,
@@ -23,8 +24,7 @@ from .http2_stream import Stream
 
 __all__ = ["Sender"]
 
-# RFC 9113, 6.5.2 and 6.9.2: what holds until the peer says something else.
-_INITIAL_WINDOW_BYTES = 65535
+# RFC 9113, 6.5.2: what holds until the peer says something else.
 _INITIAL_FRAME_BYTES = 16384
 # No limit holds at first; this is what a peer should at least allow (RFC 9113, 6.5.2).
 _INITIAL_STREAMS = 100
@@ -44,10 +44,10 @@ class Sender:
         self._out: list[bytes | memoryview] = [opening]
         self.bytes_queued = len(opening)
         self._bodies: deque[Stream] = deque()  # those with something unsent
-        self._window = _INITIAL_WINDOW_BYTES
+        self._window = INITIAL_WINDOW_BYTES
         self._has_settings = False
         self._frame_bytes = _INITIAL_FRAME_BYTES
-        self.stream_window = _INITIAL_WINDOW_BYTES
+        self.stream_window = INITIAL_WINDOW_BYTES
         self.max_streams = _INITIAL_STREAMS
 
     def add(self, kind: int, flags: int, stream_id: int, *numbers: int) -> None:
@@ -119,17 +119,11 @@ class Sender:
 
     def open_window(self, increment: int) -> None:
         """A WINDOW_UPDATE of the connection. Raises ConnectionBreach."""
-        self._window += increment
-        if not increment or self._window > MAX_WINDOW_BYTES:
-            code = ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR
-            raise ConnectionBreach(code, f"a WINDOW_UPDATE by {increment}")
+        self._window = _opened(self._window, increment, ConnectionBreach)
 
     def open_stream_window(self, stream: Stream, increment: int) -> None:
         """A WINDOW_UPDATE of a stream. Raises StreamBreach."""
-        stream.send_window += increment
-        if not increment or stream.send_window > MAX_WINDOW_BYTES:
-            code = ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR
-            raise StreamBreach(code, f"a WINDOW_UPDATE by {increment}")
+        stream.send_window = _opened(stream.send_window, increment, StreamBreach)
 
     def apply(self, payload: bytes, streams: Iterable[Stream]) -> None:
         """The peer's SETTINGS, acknowledged. streams: those that are open.
@@ -151,3 +145,11 @@ class Sender:
                     ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS that make a window too large"
                 )
         self.add(frames.SETTINGS, frames.ACK, 0)
+
+
+def _opened(window: int, increment: int, breach: type[ConnectionBreach | StreamBreach]) -> int:
+    """The window after a WINDOW_UPDATE (RFC 9113, 6.9)."""
+    if not increment or window + increment > MAX_WINDOW_BYTES:
+        code = ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR
+        raise breach(code, f"a WINDOW_UPDATE by {increment}")
+    return window + increment

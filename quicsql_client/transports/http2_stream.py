@@ -11,7 +11,7 @@ from ..errors import RemoteProtocolError
 from ..wire.messages import Request
 from .events import BodyPart, Event, ResponseEnded, ResponseStarted
 from .fields import Section
-from .frames import ErrorCode, StreamBreach
+from .frames import ErrorCode, StreamBreach, malformed
 
 __all__ = ["ReceiveWindow", "Stream"]
 
@@ -90,16 +90,16 @@ class Stream:
         """
         if self.has_started:
             if section.status is not None or not is_last:
-                raise _malformed("a second head, or trailers with something after them")
+                raise malformed("a second head, or trailers with something after them")
         elif section.status is None:
-            raise _malformed("an answer without :status")
+            raise malformed("an answer without :status")
         elif section.status >= 200:
             self.has_started = True
             is_bodiless = self._is_head or section.status in _BODILESS
             self._expected = 0 if is_bodiless else section.length
             self.events.append(ResponseStarted(section.status, section.headers))
         elif section.status == 101 or is_last:  # RFC 9113, 8.1 and 8.6
-            raise _malformed(f"{section.status} where it may not be")
+            raise malformed(f"{section.status} where it may not be")
         self._count(0, is_last=is_last)
         if is_last:
             self.events.append(ResponseEnded())
@@ -109,7 +109,7 @@ class Stream:
         if not self.window.use(size):
             raise StreamBreach(ErrorCode.FLOW_CONTROL_ERROR, "more data than we allowed")
         if not self.has_started:
-            raise _malformed("a body before the head of its answer")
+            raise malformed("a body before the head of its answer")
         self._count(len(data), is_last=is_last)
         if data:
             self._add(data)
@@ -123,7 +123,7 @@ class Stream:
         if expected is None:
             return
         if self._received > expected or (is_last and self._received < expected):
-            raise _malformed("a body that is not as long as its content-length, or should not be")
+            raise malformed("a body that is not as long as its content-length, or should not be")
 
     def _add(self, data: bytes) -> None:
         last = self.events[-1] if self.events else None
@@ -131,7 +131,3 @@ class Stream:
             self.events[-1] = BodyPart(last.data + data)
         else:
             self.events.append(BodyPart(data))
-
-
-def _malformed(what: str) -> StreamBreach:
-    return StreamBreach(ErrorCode.PROTOCOL_ERROR, what)

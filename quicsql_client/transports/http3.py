@@ -12,8 +12,6 @@ import, and late: it needs the extra `h3`. Source: RFC 9114; protocol/transports
 
 from __future__ import annotations
 
-from typing import Any
-
 from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.events import (
@@ -28,9 +26,9 @@ from ..endpoint import Endpoint
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..options import ClientOptions
 from ..wire.messages import Request
+from .base import tells_length
 from .events import Event, RequestNotProcessed, ResponseEnded
-from .fields import MAX_FIELD_SECTION_BYTES, check_fields
-from .frames import ErrorCode as HTTP2Code
+from .fields import check_fields, check_size
 from .frames import StreamBreach
 from .http2_stream import Stream
 from .http3_framing import Framing
@@ -43,8 +41,6 @@ _BACKLOG_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16
 # QUIC counts what the peer may send.
 _NO_WINDOW = 1 << 62
-# RFC 9113, 6.5.2, and RFC 9114, 4.2.2: what a field counts besides its text.
-_ENTRY_BYTES = 32
 _PEER = ("server", 0)  # the socket knows the address; the machine is only to recognise it
 _PROBE_ID = 1
 _KEEP_ALIVE_ID = 2
@@ -172,7 +168,7 @@ class HTTP3Core:
             (":path", request.target),
             ("accept-encoding", "identity"),
         ]
-        if request.body or request.method in ("POST", "PUT", "PATCH"):
+        if tells_length(request):
             fields.append(("content-length", str(len(request.body))))
         fields += request.headers
         return [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
@@ -257,7 +253,7 @@ class HTTP3Core:
             return
         try:
             if isinstance(part, HeadersReceived):
-                _check_size(part.headers)
+                check_size(part.headers)
                 stream.take_section(check_fields(part.headers), is_last=part.stream_ended)
             else:
                 size = len(part.data)
@@ -294,12 +290,6 @@ class HTTP3Core:
     def _fail(stream: Stream, error: RemoteProtocolError) -> None:
         stream.close()
         stream.events.append(error)
-
-
-def _check_size(fields: Any) -> None:
-    size = sum(len(name) + len(value) + _ENTRY_BYTES for name, value in fields)
-    if size > MAX_FIELD_SECTION_BYTES:
-        raise StreamBreach(HTTP2Code.ENHANCE_YOUR_CALM, "more header fields than we allow")
 
 
 def _name(code: int) -> str:

@@ -106,16 +106,14 @@ class Framing(H3Connection):
 
     def _read_control(self, data: bytes) -> None:
         """Follow the frames of the control stream, whose payloads aioquic has checked."""
+        self._control += data
         if not self._has_control_type:
             # The type may come byte by byte, and is one byte where the peer is sane.
-            self._control += data
             try:
                 self._control = _after_number(self._control)
             except BufferReadError:
                 return
             self._has_control_type = True
-        else:
-            self._control += data
         while self._read_frame():
             pass
 

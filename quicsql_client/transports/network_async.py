@@ -19,7 +19,7 @@ import ssl
 from typing import Self
 
 from ..endpoint import Endpoint
-from .deadlines import remaining_s, sooner
+from .deadlines import sooner, wait_until
 from .dialing import dial_async
 from .network import LAST_READ_S, PIECE_BYTES, READ_BYTES, Source, end_of
 
@@ -236,13 +236,7 @@ class AsyncSocketStream:
         reader = self._reader = loop.create_future()
         loop.add_reader(socket_id, _wake, reader)
         try:
-            left_s = remaining_s(deadline)
-            timer = loop.call_later(left_s, _expire, reader) if left_s is not None else None
-            try:
-                await reader
-            finally:
-                if timer is not None:
-                    timer.cancel()
+            await wait_until(deadline, reader)
         except TimeoutError as error:
             raise end_of(error, self._write_error) from error
         finally:
@@ -266,8 +260,3 @@ class AsyncSocketStream:
 def _wake(waiter: asyncio.Future[None] | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
-
-
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError("the deadline has passed"))

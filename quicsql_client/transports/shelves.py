@@ -120,6 +120,13 @@ class _Shelf(Generic[C]):
         self._connections.remove(connection)
         return True
 
+    def _end(self) -> list[C]:
+        """Those that are to be closed now; the others are of no more use once they are idle."""
+        self._is_closed = True
+        idle = self.idle
+        self._connections = [connection for connection in self._connections if connection.calls]
+        return idle
+
 
 class Shelf(_Shelf[C]):
     """For threads."""
@@ -155,9 +162,7 @@ class Shelf(_Shelf[C]):
     def close(self) -> None:
         """Close what is idle now, and everything else when it is given back."""
         with self._changed:
-            self._is_closed = True
-            idle = self.idle
-            self._connections = [c for c in self._connections if c.calls]
+            idle = self._end()
         for connection in idle:
             connection.close()
 
@@ -236,10 +241,7 @@ class AsyncShelf(_Shelf[C]):
 
     def close(self) -> None:
         """See Shelf.close."""
-        self._is_closed = True
-        idle = self.idle
-        self._connections = [c for c in self._connections if c.calls]
-        for connection in idle:
+        for connection in self._end():
             connection.close()
 
 

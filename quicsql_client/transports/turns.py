@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from .deadlines import remaining_s
+from .deadlines import wait_until
 
 __all__ = ["AsyncTurn", "Turn"]
 
@@ -49,21 +49,16 @@ class AsyncTurn:
         if not self.is_taken:
             self.is_taken = True
             return True
-        loop = asyncio.get_running_loop()
-        left_s = remaining_s(deadline)
-        waiter: asyncio.Future[bool] = loop.create_future()
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[stream_id] = waiter
-        timer = loop.call_later(left_s, _expire, waiter) if left_s is not None else None
         try:
-            return await waiter
+            return await wait_until(deadline, waiter)
         except asyncio.CancelledError:
             if not waiter.cancelled() and waiter.done() and waiter.exception() is None:
                 self._leave(was_turn=waiter.result())
             raise
         finally:
             self._waiting.pop(stream_id, None)
-            if timer is not None:
-                timer.cancel()
 
     def _leave(self, *, was_turn: bool) -> None:
         """It became ours, perhaps, in the moment in which we left."""
@@ -90,8 +85,3 @@ class AsyncTurn:
             return False
         waiter.set_result(is_turn)
         return True
-
-
-def _expire(waiter: asyncio.Future[bool]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError("the deadline has passed"))
