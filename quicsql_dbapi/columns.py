@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 
 from quicsql_client import DataError
 
+from .types import STORAGE_CLASSES
+
 __all__ = ["Buffer", "ColumnData", "column_data"]
 
 Buffer: TypeAlias = "array[int] | array[float] | bytes | None"
 
 _FORMATS = {int: "l", float: "g", str: "u", bytes: "z"}
-_STORAGE = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 _MOST_BYTES = 2**31 - 1  # of all texts or blobs of a column: the offsets are of 32 bits
 _EXACT = 2**53  # integers beyond are not all exact as REAL
 _NO_TYPE = "n"
@@ -75,7 +76,7 @@ def _declared_type(declared: str | None) -> type | None:
 
 def _common_type(name: str, types: set[type], cells: Sequence[Any]) -> type:
     if types != {int, float}:
-        found = ", ".join(sorted(_STORAGE[one] for one in types))
+        found = ", ".join(sorted(STORAGE_CLASSES[one] for one in types))
         raise DataError(
             f"column {name!r} holds {found}, and an Arrow column has one type: "
             "CAST it in the statement"

@@ -21,6 +21,8 @@ from typing import Any, TypeAlias
 
 from quicsql_client import DataError, ProgrammingError
 
+from .types import STORAGE_CLASSES
+
 __all__ = [
     "PARSE_COLNAMES",
     "PARSE_DECLTYPES",
@@ -146,7 +148,8 @@ def convert_row(row: Sequence[Any], converters: tuple[ColumnConverter, ...]) -> 
         except Exception as exc:
             # Not chained: the text of the cause would quote the cell.
             raise DataError(
-                f"column {position} is of type {typename} and holds a {_storage(row[position])} "
+                f"column {position} is of type {typename} and holds a "
+                f"{STORAGE_CLASSES.get(type(row[position]), 'BLOB')} "
                 f"that its converter does not take ({type(exc).__name__})"
             ) from None
     return tuple(cells)
@@ -154,7 +157,3 @@ def convert_row(row: Sequence[Any], converters: tuple[ColumnConverter, ...]) -> 
 
 def _as_bytes(cell: Any) -> bytes:
     return cell if isinstance(cell, bytes) else str(cell).encode()
-
-
-def _storage(cell: Any) -> str:
-    return {int: "INTEGER", float: "REAL", str: "TEXT"}.get(type(cell), "BLOB")

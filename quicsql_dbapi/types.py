@@ -21,6 +21,7 @@ __all__ = [
     "DATETIME",
     "NUMBER",
     "ROWID",
+    "STORAGE_CLASSES",
     "STRING",
     "Binary",
     "Date",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+
+STORAGE_CLASSES = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
+"""SQLite's name of what a cell of this type is stored as."""
 
 
 class TypeObject:

@@ -6,7 +6,7 @@ Source: protocol/operations.md, Admin.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import quote
 
 from ..admin import (
@@ -46,9 +46,9 @@ __all__ = [
 CheckpointMode: TypeAlias = Literal["passive", "full", "restart", "truncate"]
 GrantLevel: TypeAlias = Literal["none", "read-only", "read-write", "admin"]
 
-_MODES = ("passive", "full", "restart", "truncate")
+_MODES = get_args(CheckpointMode)
 # The server passes an unknown level over without a word, so it must not get that far.
-_LEVELS = ("none", "read-only", "read-write", "admin")
+_LEVELS = get_args(GrantLevel)
 
 
 def _ask(method: str, endpoint: str, body: bytes = b"", headers: Headers = ()) -> Operation[bytes]:

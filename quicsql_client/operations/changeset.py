@@ -7,7 +7,7 @@ is asked for it; the server would refuse it. Source: protocol/operations.md, Cha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import quote
 
 from ..errors import ProgrammingError
@@ -31,7 +31,7 @@ def apply_changeset(
 
     Raises: DatabaseError on a conflict.
     """
-    if on_conflict not in ("abort", "omit", "replace"):
+    if on_conflict not in get_args(OnConflict):
         raise ProgrammingError(
             f'on_conflict is "abort", "omit" or "replace", not {on_conflict!r:.40}'
         )

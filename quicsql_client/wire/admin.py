@@ -20,7 +20,8 @@ from ..admin import (
     SessionInfo,
     Snapshot,
 )
-from ..errors import ProgrammingError, RemoteProtocolError
+from ..errors import ProgrammingError
+from .shapes import decode_shape
 
 __all__ = [
     "decode_checkpoint",
@@ -114,13 +115,7 @@ def encode_body(members: Mapping[str, Any]) -> bytes:
 
 
 def _decode(body: bytes, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        what = kind.__name__.strip("_").lower()
-        raise RemoteProtocolError(
-            f"the server's administrative answer ({what}) is not of the known shape"
-        ) from None
+    return decode_shape(body, kind, f"administrative answer ({kind.__name__.strip('_').lower()})")
 
 
 def _instant(seconds: int) -> datetime.datetime:

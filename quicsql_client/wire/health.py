@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import RemoteProtocolError
 from .document import write_document
+from .shapes import decode_shape
 
 __all__ = ["decode_health", "encode_health"]
 
@@ -21,7 +21,4 @@ def encode_health(status: str = "ok") -> bytes:
 
 def decode_health(body: bytes) -> str:
     """The server's status, "ok" when it is well. Raises RemoteProtocolError."""
-    try:
-        return msgspec.json.decode(body, type=_Health).status
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RemoteProtocolError("the server's health answer is not of the known shape") from None
+    return decode_shape(body, _Health, "health answer").status

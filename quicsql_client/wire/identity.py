@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import TypeVar
 
 import msgspec
 
-from ..errors import RemoteProtocolError
 from ..types import Enrollment, SessionToken
+from .shapes import decode_shape, unknown_shape
 
 __all__ = [
     "decode_challenge",
@@ -22,7 +21,6 @@ __all__ = [
     "is_session_token",
 ]
 
-_T = TypeVar("_T")
 # Both go into header fields: nothing that ends a line, and nothing that is endless.
 _CHALLENGE = re.compile(r"[\x21-\x7e]{1,1024}")
 _TOKEN = re.compile(r"st_[\x21-\x7e]{1,8192}")
@@ -39,22 +37,11 @@ class _Session(msgspec.Struct):
     principal: str = ""
 
 
-def _decode(body: bytes, kind: type[_T], what: str) -> _T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise _unknown(what) from None
-
-
-def _unknown(what: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"the server's {what} is not of the known shape")
-
-
 def decode_challenge(body: bytes) -> str:
     """The challenge to sign. Raises RemoteProtocolError."""
-    challenge = _decode(body, _Challenge, "challenge").challenge
+    challenge = decode_shape(body, _Challenge, "challenge").challenge
     if not _CHALLENGE.fullmatch(challenge):
-        raise _unknown("challenge")
+        raise unknown_shape("challenge")
     return challenge
 
 
@@ -68,10 +55,10 @@ def decode_session(body: bytes, principal: str = "") -> SessionToken:
 
     Raises RemoteProtocolError, quoting nothing.
     """
-    told = _decode(body, _Session, "session token")
+    told = decode_shape(body, _Session, "session token")
     times = (told.expires_at, told.max_expires_at or told.expires_at)
     if not is_session_token(told.token) or any(time.tzinfo is None for time in times):
-        raise _unknown("session token")
+        raise unknown_shape("session token")
     return SessionToken(
         told.token, told.principal or principal, told.expires_at, told.max_expires_at
     )
@@ -84,4 +71,4 @@ def encode_enrollment(token: str | None) -> bytes:
 
 def decode_enrollment(body: bytes) -> Enrollment:
     """Who the key is now. Raises RemoteProtocolError."""
-    return _decode(body, Enrollment, "enrolment")
+    return decode_shape(body, Enrollment, "enrolment")

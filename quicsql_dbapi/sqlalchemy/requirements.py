@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy.testing import exclusions
 from sqlalchemy.testing.requirements import SuiteRequirements
 
-__all__ = ["Requirements"]
 from .provision import SCHEMA_FILE
+
+__all__ = ["Requirements"]
 
 _OFFERED = (
     *(("schemas", "schema_reflection") if SCHEMA_FILE else ()),
